@@ -1,0 +1,42 @@
+"""What the broker counts: plain integers, added to where things happen, read by `pushd.stats`."""
+
+from __future__ import annotations
+
+
+class Counters:
+    """Totals since the start. Packets and bytes are those of MQTT; a *message* is a packet of any type, as in $SYS."""
+
+    __slots__ = (
+        "bytes_received",
+        "bytes_sent",
+        "clients_expired",
+        "clients_maximum",
+        "connections_accepted",
+        "connects_accepted",
+        "messages_received",
+        "messages_sent",
+        "publish_bytes_received",
+        "publish_bytes_sent",
+        "publish_dropped",
+        "publish_received",
+        "publish_sent",
+    )
+
+    def __init__(self) -> None:
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.clients_expired = 0  # sessions ended by their expiry
+        self.clients_maximum = 0  # most clients connected at once
+        self.connections_accepted = 0  # network connections, whether or not a CONNECT followed
+        self.connects_accepted = 0  # CONNACKs with Success
+        self.messages_received = 0
+        self.messages_sent = 0
+        self.publish_bytes_received = 0  # payload bytes
+        self.publish_bytes_sent = 0
+        self.publish_dropped: dict[str, int] = {}  # reason -> messages that a subscriber did not get
+        self.publish_received = 0
+        self.publish_sent = 0
+
+    def dropped(self, reason: str, count: int = 1) -> None:
+        """Count messages that a subscriber did not get, under a short stable reason such as ``queue_full``."""
+        self.publish_dropped[reason] = self.publish_dropped.get(reason, 0) + count

@@ -1,0 +1,139 @@
+"""
+What the broker asks of others: who is this client, may it do that, remember this.
+
+The rooms around the broker (`pushd.auth`, `pushd.storage`, `pushd.rules`, third-party plugins) provide these;
+`pushd.service` hands them in. A verdict is three-valued:
+
+- ``ReasonCode.SUCCESS``: allowed;
+- another `ReasonCode`: refused, and this is what the client is told;
+- ``None``: no opinion, ask the next one in the chain.
+
+Each may also come later, as a Deferred of the same; the connection's reading is paused meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from pushd.mqtt.codes import ReasonCode
+
+if TYPE_CHECKING:
+    from pushd.broker.records import Record, SavedState
+
+Verdict: TypeAlias = "ReasonCode | None"
+
+
+class Access(Enum):
+    """What a client wants to do with a topic."""
+
+    READ = "read"  # a message of this topic name is about to be delivered to it
+    WRITE = "write"  # it publishes to this topic name
+    SUBSCRIBE = "subscribe"  # it subscribes to this topic filter
+
+
+class Principal(Protocol):
+    """Who acts, as far as access rules care. A session is one; so is a caller of the gateway."""
+
+    @property
+    def client_id(self) -> str:
+        """Empty for a caller that is no MQTT client."""
+
+    @property
+    def username(self) -> str | None:
+        """``None`` for an anonymous client."""
+
+
+class PeerCertificate(Protocol):
+    """The TLS certificate a client showed: already verified against the listener's CAs."""
+
+    @property
+    def common_name(self) -> str | None:
+        """The subject's CN, or ``None`` if there is none that is text without control characters."""
+
+    @property
+    def subject(self) -> str:
+        """The whole subject as an RFC 2253 string."""
+
+
+@dataclass(slots=True)
+class Credentials:
+    """
+    What a client shows at CONNECT, or a caller of the gateway in its request.
+
+    An authenticator that knows better (a TLS certificate's identity) sets `username`.
+    """
+
+    client_id: str
+    username: str | None
+    password: bytes | None
+    address: str = ""  # of the peer, for log lines and limits
+    certificate: PeerCertificate | None = None
+
+
+class IAuthenticator(Interface):
+    """Who are you?"""
+
+    def authenticate(credentials: Credentials) -> Verdict | Deferred[Verdict]:
+        """
+        :return: a verdict, or a Deferred of one. It must not block: hashing goes to a thread.
+        """
+
+
+class IAuthorizer(Interface):
+    """May you?"""
+
+    def authorize(principal: Principal, access: Access, topic: str) -> Verdict | Deferred[Verdict]:
+        """
+        :param topic: a topic name for READ and WRITE, a topic filter for SUBSCRIBE; mount point included.
+        :return: a verdict. READ is asked while a route is built and must be answered at once;
+            the others may be answered later.
+        """
+
+
+class IStore(Interface):
+    """
+    Remembers what must survive. The broker decides in memory and tells the store, as an ordered journal.
+
+    PUBACK, PUBREC, SUBACK, UNSUBACK and a persistent session's CONNACK leave after the barrier that
+    follows their records; so does a PUBLISH whose packet identifier was recorded.
+    """
+
+    pending: bool = Attribute("Whether anything was recorded since the last barrier was asked for.")
+
+    def load() -> SavedState | Deferred[SavedState]:
+        """What was durable when the last process ended. Called once, before anything is recorded."""
+
+    def record(record: Record) -> None:
+        """Append one record. Cheap, never blocks, never fails."""
+
+    def barrier() -> Deferred[None]:
+        """A Deferred that fires when everything recorded before is durable."""
+
+    def close() -> Deferred[None]:
+        """Make everything durable and let go of files."""
+
+
+class IConnection(Interface):
+    """The network side of an online client, as the broker sees it."""
+
+    def write(data: bytes) -> None:
+        """Send these bytes now, or as soon as the peer takes them."""
+
+    def close(code: ReasonCode) -> None:
+        """
+        End the connection; a version 5 peer is sent DISCONNECT with `code` first.
+        `ReasonCode.SUCCESS` closes without a word.
+        """
+
+
+class IRule(Interface):
+    """Something that sees every accepted publish and may add others (routes, automatic subscriptions)."""
+
+    def published(principal: Principal, topic: str) -> Iterable[str]:
+        """:return: further topic names that get a copy."""

@@ -1,0 +1,94 @@
+"""
+What the settings file says, typed and complete: every value that was not written has its default.
+
+`read_settings` (in `pushd.config.reader`) makes these; `pushd.service` hands the parts to whom they concern.
+Names are those of the options; the table in `pushd.config.options` has defaults, units and ranges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SecuritySettings:
+    """Who may come in and what they may do: one set for all listeners, or one each (``per_listener_settings``)."""
+
+    allow_anonymous: bool = False  # resolved: true only by an explicit line or in local-only mode
+    password_file: str | None = None
+    acl_file: str | None = None
+    allow_zero_length_clientid: bool = True
+    auto_id_prefix: str = "auto-"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """One door."""
+
+    origin: str  # "conf/pushd.conf:12", or the flag or default it comes from; for messages
+    port: int
+    addresses: tuple[str, ...] = ("",)  # to bind to; "" is every address
+    protocol: str = "mqtt"  # mqtt | http (websockets: not yet)
+    socket_domain: str | None = None  # None | "ipv4" | "ipv6"
+    security: SecuritySettings = SecuritySettings()
+    max_connections: int = -1
+    mount_point: str = ""
+    cafile: str | None = None
+    capath: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    crlfile: str | None = None
+    require_certificate: bool = False
+    use_identity_as_username: bool = False
+    use_subject_as_username: bool = False
+    tls_version: str = "tlsv1.2"  # the minimum: tlsv1.2 | tlsv1.3
+    ciphers: str | None = None
+    ciphers_tls13: str | None = None
+
+    @property
+    def tls(self) -> bool:
+        """Whether this door speaks TLS."""
+        return self.certfile is not None
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Where log lines go, which, and how their time is written."""
+
+    destinations: tuple[str, ...] = ("stderr",)  # none | stderr | stdout | syslog | topic | "file PATH"
+    types: frozenset[str] = frozenset({"error", "warning", "notice", "information"})
+    timestamp: bool = True
+    timestamp_format: str | None = None  # strftime; None is seconds since the epoch
+    facility: int | None = None
+    connection_messages: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What one client may cost. 0 means no limit, as in Mosquitto, unless the option's text says otherwise."""
+
+    max_inflight_messages: int = 20
+    max_queued_messages: int = 1000
+    max_queued_bytes: int = 0
+    queue_qos0_messages: bool = False
+    max_packet_size: int = 2_000_000
+    message_size_limit: int = 0
+    max_keepalive_s: int = 0
+    retain_available: bool = True
+    connect_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole settings file."""
+
+    listeners: tuple[ListenerSettings, ...]
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+    sys_interval_s: int = 10
+    set_tcp_nodelay: bool = False
+    persistence: bool = False
+    persistence_location: str = ""
+    pid_file: str | None = None
+    user: str | None = None
+    warnings: tuple[str, ...] = ()  # "conf/pushd.conf:12: bridges are not implemented yet; ignored", to be logged

@@ -1,0 +1,1 @@
+"""The HTTP gateway: push with curl, compatible with ntfy."""

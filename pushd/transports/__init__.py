@@ -1,0 +1,1 @@
+"""Bytes from and to the network: TCP and TLS, back-pressure, keep-alive, and nothing else."""
