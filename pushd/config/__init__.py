@@ -1,1 +1,1 @@
-"""Settings: mosquitto.conf syntax in, frozen dataclasses out. Imports nothing of ours; only `pushd.service` imports it."""
+"""Settings: mosquitto.conf syntax in, frozen dataclasses out. Imports nothing else of ours."""

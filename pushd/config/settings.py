@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SecuritySettings:
-    """Who may come in and what they may do: one set for all listeners, or one each (``per_listener_settings``)."""
+    """Who may come in and what they may do: one set for all listeners, or one each."""
 
     allow_anonymous: bool = False  # resolved: true only by an explicit line or in local-only mode
     password_file: str | None = None
@@ -65,7 +65,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """What one client may cost. 0 means no limit, as in Mosquitto, unless the option's text says otherwise."""
+    """What one client may cost. 0 is no limit, as in Mosquitto, unless the option's text says otherwise."""
 
     max_inflight_messages: int = 20
     max_queued_messages: int = 1000
@@ -91,4 +91,6 @@ class Settings:
     persistence_location: str = ""
     pid_file: str | None = None
     user: str | None = None
-    warnings: tuple[str, ...] = ()  # "conf/pushd.conf:12: bridges are not implemented yet; ignored", to be logged
+    warnings: tuple[
+        str, ...
+    ] = ()  # "conf/pushd.conf:12: bridges are not implemented yet; ignored", to be logged

@@ -1,0 +1,204 @@
+"""
+What the lines of a settings file have said so far, and what it amounts to once the last one is read.
+
+`pushd.config.reader` fills a `Draft`; `settle` turns it into `Settings`: defaults filled in, one set of
+security settings per listener, and the checks that need more than one line (a certificate without its key).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from pushd.config.errors import BadValue, ConfigError
+from pushd.config.options import LOG_TYPES, Option, Repeat
+from pushd.config.settings import LimitSettings, ListenerSettings, LogSettings, SecuritySettings, Settings
+
+T = TypeVar("T")
+
+DEFAULT_PORT = 1883
+LOOPBACK = {None: ("127.0.0.1", "::1"), "ipv4": ("127.0.0.1",), "ipv6": ("::1",)}  # by socket_domain
+
+# Where a field of the settings is not called what its option is called.
+OPTION_OF_FIELD = {
+    "max_keepalive_s": "max_keepalive",
+    "connect_timeout_s": "connect_timeout",
+    "sys_interval_s": "sys_interval",
+    "ciphers_tls13": "ciphers_tls1.3",
+    "timestamp": "log_timestamp",
+    "timestamp_format": "log_timestamp_format",
+    "facility": "log_facility",
+}
+
+
+@dataclass(slots=True)
+class Block:
+    """The options of one thing (the broker, a listener, a bridge) as written, and where each was."""
+
+    origin: str
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def keep(self, option: Option, value: object, origin: str) -> None:
+        """
+        Note one line, by the option's own rule for repetitions.
+
+        :raises BadValue: it has been said before, and may be said once only.
+        """
+        if option.repeat is Repeat.ONCE and option.key in self.values:
+            raise BadValue(f"is a duplicate of {self.origins[option.key]}")
+        if option.repeat is Repeat.ALL:
+            self.values.setdefault(option.key, []).append(value)
+        else:
+            self.values[option.key] = value
+        self.origins[option.key] = origin
+
+
+@dataclass(slots=True)
+class Draft:
+    """The state that reading leaves from line to line, and from file to included file."""
+
+    whole: Block = field(default_factory=lambda: Block("defaults"))
+    listeners: list[Block] = field(default_factory=list)
+    default_listener: Block | None = None  # also one of `listeners`
+    bridges: dict[str, Block] = field(default_factory=dict)
+    local_only: bool = True  # until a listener, port or bind_address is seen
+    per_listener: bool = False
+    security_seen: bool = False  # too late now for per_listener_settings
+    warnings: list[str] = field(default_factory=list)
+
+    def add_listener(self, origin: str, port: int) -> Block:
+        listener = Block(origin, {"port": port})
+        self.listeners.append(listener)
+        return listener
+
+    def open_default_listener(self, origin: str) -> Block:
+        """The listener that options get which stand before any: port 1883, every address."""
+        if self.default_listener is None:
+            self.default_listener = self.add_listener(origin, DEFAULT_PORT)
+        return self.default_listener
+
+    def warn(self, origin: str, text: str) -> None:
+        self.warnings.append(f"{origin}: {text}")
+
+
+def settle(draft: Draft, ports: Sequence[int]) -> Settings:
+    """
+    Read the draft as one whole.
+
+    :param ports: from the command line; they count only where the file opens no listener.
+    :raises ConfigError: lines that are right alone and wrong together.
+    """
+    if draft.local_only:
+        listeners = _local_listeners(draft, ports)
+    else:
+        _warn_of_unused_ports(draft, ports)
+        listeners = tuple(_listener(draft, block) for block in draft.listeners)
+    if draft.whole.values.get("persistence"):
+        origin = draft.whole.origins["persistence"]
+        draft.warn(
+            origin, "persistence: the durable store is not implemented yet; state is kept in memory only"
+        )
+    return _filled(
+        Settings,
+        draft.whole.values,
+        listeners=listeners,
+        limits=_filled(LimitSettings, draft.whole.values),
+        log=_log(draft.whole.values),
+        warnings=tuple(draft.warnings),
+    )
+
+
+def _filled(shape: type[T], values: Mapping[str, Any], **known: Any) -> T:
+    """A `shape` whose fields have the values of their options; what was not written keeps its default."""
+    for name in (one.name for one in fields(shape)):  # type: ignore[arg-type]  # every shape is a dataclass
+        option = OPTION_OF_FIELD.get(name, name)
+        if name not in known and option in values:
+            known[name] = values[option]
+    return shape(**known)
+
+
+def _local_listeners(draft: Draft, ports: Sequence[int]) -> tuple[ListenerSettings, ...]:
+    """No listener was asked for: loopback, on each port, with the options the default listener got."""
+    block = draft.default_listener or Block("local-only mode")
+    addresses = LOOPBACK[block.values.get("socket_domain")]
+    if not ports:
+        return (_listener(draft, block, port=DEFAULT_PORT, addresses=addresses),)
+    return tuple(
+        _listener(draft, block, port=port, addresses=addresses, origin=f"-p {port}") for port in ports
+    )
+
+
+def _warn_of_unused_ports(draft: Draft, ports: Sequence[int]) -> None:
+    if ports:
+        first = draft.listeners[0].origin
+        draft.warn(f"-p {ports[0]}", f"ignored, because {first} opens a listener")
+
+
+def _listener(draft: Draft, block: Block, **known: Any) -> ListenerSettings:
+    _check_tls(draft, block)
+    known.setdefault("origin", block.origin)
+    known.setdefault("addresses", (block.values.get("bind_address", ""),))
+    return _filled(ListenerSettings, block.values, security=_security(draft, block), **known)
+
+
+def _security(draft: Draft, block: Block) -> SecuritySettings:
+    """What counts at one listener: what it says itself, else what the file says as a whole."""
+    values = {"allow_anonymous": draft.local_only, **draft.whole.values, **block.values}
+    return _filled(SecuritySettings, values)
+
+
+def _log(values: Mapping[str, Any]) -> LogSettings:
+    known: dict[str, Any] = {}
+    if "log_dest" in values:
+        known["destinations"] = _destinations(values["log_dest"])
+    if "log_type" in values:
+        known["types"] = _log_types(values["log_type"])
+    return _filled(LogSettings, values, **known)
+
+
+def _destinations(words: Sequence[str]) -> tuple[str, ...]:
+    """Lines add up, each place once; ``none`` forgets those before it."""
+    chosen: dict[str, None] = {}
+    for word in words:
+        if word == "none":
+            chosen.clear()
+        else:
+            chosen[word] = None
+    return tuple(chosen) or ("none",)
+
+
+def _log_types(words: Sequence[str]) -> frozenset[str]:
+    """Lines add up; ``none`` forgets those before it, ``all`` is every type there is."""
+    chosen: set[str] = set()
+    for word in words:
+        if word == "none":
+            chosen.clear()
+        else:
+            chosen.update(LOG_TYPES if word == "all" else (word,))
+    return frozenset(chosen)
+
+
+def _check_tls(draft: Draft, block: Block) -> None:
+    """
+    Refuse what would leave a door without the lock that the file describes.
+
+    Mosquitto lets `require_certificate` pass on a listener without a certificate of its own, and then
+    asks nobody for anything.
+    """
+    for needy, needed in (
+        ("certfile", ("keyfile",)),
+        ("keyfile", ("certfile",)),
+        ("cafile", ("certfile",)),
+        ("capath", ("certfile",)),
+        ("require_certificate", ("certfile",)),
+        ("require_certificate", ("cafile", "capath")),
+    ):
+        if block.values.get(needy) and not any(name in block.values for name in needed):
+            raise ConfigError(
+                block.origins[needy], f"{needy}: needs {' or '.join(needed)} on this listener too"
+            )
+    for name in ("use_identity_as_username", "use_subject_as_username", "crlfile"):
+        if block.values.get(name) and "certfile" not in block.values:
+            draft.warn(block.origins[name], f"{name} has no effect on a listener without certfile; ignored")

@@ -1,0 +1,206 @@
+"""
+Reads a settings file: mosquitto.conf's syntax, to the letter.
+
+- One option per line. ``#`` starts a comment in the first column only; blank lines and CRLF are fine.
+- The name ends at the first space. A tab is no separator: after a name it makes an unknown name.
+- Lines have an order: what belongs to a listener follows its ``listener`` line, what belongs to a bridge its
+  ``connection`` line, and `per_listener_settings` stands before any security option.
+- `include_dir` reads the ``*.conf`` files of a directory where it stands. Each starts without a current
+  listener or connection, and none includes others.
+
+Nothing in a file is ever evaluated, and no file but these is opened. The only exception is `ConfigError`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from pushd.config.draft import Block, Draft, settle
+from pushd.config.errors import BadValue, ConfigError, NotYet, quoted
+from pushd.config.kinds import Endpoint, port
+from pushd.config.options import Option, Repeat, Scope, Status, find
+from pushd.config.settings import Settings
+
+MAX_PORTS = 10  # on the command line, as Mosquitto
+
+
+def read_settings(
+    path: str | None, ports: Sequence[int] = (), environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """
+    Read a settings file and those it includes.
+
+    :param path: ``None`` is an empty file, and so local-only mode: loopback, port 1883, anonymous allowed.
+    :param ports: of ``-p``: loopback ports instead of 1883. Ignored if the file opens a listener.
+    :param environ: ``MOSQUITTO_PERSISTENCE_LOCATION`` overrides `persistence_location`.
+    :raises ConfigError: with file, line and reason.
+    """
+    _check_ports(ports)
+    draft = Draft()
+    if path is not None:
+        _File(path, _contents(path, origin=path, what=""), draft).read()
+    location = environ.get("MOSQUITTO_PERSISTENCE_LOCATION")
+    if location:
+        draft.whole.values["persistence_location"] = location
+    return settle(draft, ports)
+
+
+def _check_ports(ports: Sequence[int]) -> None:
+    if len(ports) > MAX_PORTS:
+        raise ConfigError("-p", f"{len(ports)} ports are more than {MAX_PORTS}")
+    for number in ports:
+        try:
+            port().read(str(number))
+        except BadValue as problem:
+            raise ConfigError("-p", str(problem)) from None
+
+
+def _contents(path: str, origin: str, what: str) -> bytes:
+    """:param what: goes before the reason in a message, as ``include_dir: conf.d/a.conf ``."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as problem:  # ValueError: a path no file system can have
+        raise ConfigError(origin, f"{what}cannot be read: {_reason(problem)}") from None
+
+
+def _reason(problem: OSError | ValueError) -> str:
+    return problem.strerror or str(problem) if isinstance(problem, OSError) else str(problem)
+
+
+def _included(directory: str, origin: str) -> list[str]:
+    """
+    The files of an included directory, in Mosquitto's order: letter by letter, case counting only between
+    the same letter (``A Ab a aB B b _``, for it compares upper case).
+    """
+    try:
+        names = os.listdir(directory)
+    except (OSError, ValueError) as problem:
+        raise ConfigError(origin, f"include_dir: {directory} cannot be read: {_reason(problem)}") from None
+    chosen = [name for name in names if name.endswith(".conf") and name != ".conf"]
+    chosen.sort(key=lambda name: [(letter.upper(), letter) for letter in name])
+    return [os.path.join(directory, name) for name in chosen]
+
+
+class _File:
+    """One file being read into a draft: the current listener and connection are its own."""
+
+    def __init__(self, path: str, contents: bytes, draft: Draft, included: bool = False) -> None:
+        self._path = path
+        self._contents = contents
+        self._draft = draft
+        self._included = included
+        self._listener: Block | None = None
+        self._bridge: Block | None = None
+
+    def read(self) -> None:
+        for origin, line in self._lines():
+            name, _, text = line.lstrip(" ").partition(" ")
+            if name:
+                self._read_option(origin, name, text)
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        """Where each line that counts is, and what it says."""
+        for number, line in enumerate(self._contents.split(b"\n"), 1):
+            if line.startswith(b"#"):
+                continue  # in any encoding: comments are nobody's business
+            origin = f"{self._path}:{number}"
+            try:
+                yield origin, line.decode("utf-8").rstrip("\r")
+            except UnicodeDecodeError:
+                raise ConfigError(origin, "this line is not UTF-8") from None
+
+    def _read_option(self, origin: str, name: str, text: str) -> None:
+        option = find(name)
+        if option is None:
+            hint = "; a tab does not end a name, a space does" if "\t" in name else ""
+            raise ConfigError(origin, f"unknown option {quoted(name)}{hint}")
+        try:
+            self._obey(option, name, option.kind.read(text), origin)
+        except NotYet as value:
+            self._not_yet(option, f"{name} {value}", origin)
+        except BadValue as problem:
+            raise ConfigError(origin, f"{name}: {problem}") from None
+
+    def _not_yet(self, option: Option, line: str, origin: str) -> None:
+        """One of several log destinations can be done without; the one protocol of a listener cannot."""
+        if option.repeat is not Repeat.ALL:
+            raise ConfigError(origin, f"{line} is not implemented yet")
+        self._draft.warn(origin, f"{line} is not implemented yet; ignored")
+
+    def _obey(self, option: Option, name: str, value: Any, origin: str) -> None:
+        if option.status is Status.REFUSED:
+            raise ConfigError(
+                origin, f"{name} is not implemented yet, and pushd will not start without its protection"
+            )
+        shape = self._SHAPING.get(option.name)
+        if shape is not None:
+            shape(self, value, origin)
+        else:
+            self._block_for(option, name, origin).keep(option, value, origin)
+        if option.status is Status.LATER:
+            self._draft.warn(origin, f"{name} is not implemented yet; ignored")
+        elif option.status is Status.NO_EFFECT:
+            self._draft.warn(origin, f"{name} has no effect in pushd; ignored")
+
+    def _block_for(self, option: Option, name: str, origin: str) -> Block:
+        """What the option belongs to, by its scope and by the lines before it."""
+        scope = option.scope
+        if scope is Scope.SECURITY:
+            self._draft.security_seen = True
+            scope = Scope.LISTENER if self._draft.per_listener else Scope.FILE
+        if scope is Scope.FILE:
+            return self._draft.whole
+        if scope is Scope.LISTENER:
+            return self._listener or self._default_listener(name, origin)
+        if scope is Scope.DEFAULT_LISTENER:
+            self._draft.local_only = False
+            self._listener = self._draft.open_default_listener(origin)
+            return self._listener
+        if scope is Scope.OPEN_LISTENER and self._listener is not None:
+            return self._listener
+        if scope is Scope.BRIDGE and self._bridge is not None:
+            return self._bridge
+        missing = {Scope.OPEN_LISTENER: "listener", Scope.BRIDGE: "connection"}.get(scope, "plugin")
+        raise BadValue(f"needs a {missing} line before it")
+
+    def _default_listener(self, name: str, origin: str) -> Block:
+        if self._draft.default_listener is None:
+            self._draft.warn(origin, f"{name} stands before any listener line and so opens one on port 1883")
+        self._listener = self._draft.open_default_listener(origin)
+        return self._listener
+
+    # The lines that do more than give a value.
+
+    def _open_listener(self, endpoint: Endpoint, origin: str) -> None:
+        self._draft.local_only = False
+        self._listener = self._draft.add_listener(origin, endpoint.port)
+        if endpoint.address:
+            self._listener.values["bind_address"] = endpoint.address
+
+    def _set_per_listener(self, wanted: bool, origin: str) -> None:
+        if wanted and self._draft.security_seen:
+            raise BadValue("must stand before any security option")
+        self._draft.per_listener = self._draft.per_listener or wanted  # it cannot be taken back
+
+    def _include(self, directory: str, origin: str) -> None:
+        if self._included:
+            raise BadValue("counts in the main file only")
+        for path in _included(directory, origin):
+            contents = _contents(path, origin, what=f"include_dir: {path} ")
+            _File(path, contents, self._draft, included=True).read()
+
+    def _open_bridge(self, words: str, origin: str) -> None:
+        name = words.split(" ")[0]
+        if name in self._draft.bridges:
+            raise BadValue(f"{quoted(name)} is a duplicate of {self._draft.bridges[name].origin}")
+        self._bridge = self._draft.bridges[name] = Block(origin)
+
+    _SHAPING: ClassVar[dict[str, Callable[[_File, Any, str], None]]] = {
+        "listener": _open_listener,
+        "per_listener_settings": _set_per_listener,
+        "include_dir": _include,
+        "connection": _open_bridge,
+    }
