@@ -111,6 +111,8 @@ def decode_properties(data: bytes, at: int, end: int, where: Place) -> tuple[Pro
     :raises MalformedPacket: 0x81, an unknown identifier, or a value that does not fit.
     :raises ProtocolError: 0x82, a property that has no place here, comes twice, or is out of bounds.
     """
+    if at < end and data[at] == 0:  # none, as in most packets
+        return {}, at + 1
     length, at = wire.decode_varint_within(data, at, end)
     stop = at + length
     if stop > end:

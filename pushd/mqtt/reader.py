@@ -63,6 +63,7 @@ _V3_1 = Version.V3_1
 _V3_1_1 = Version.V3_1_1
 _V5 = Version.V5
 _SUCCESS = ReasonCode.SUCCESS
+_PUBLISH = PacketType.PUBLISH
 _QOS = tuple(QoS)
 
 
@@ -82,27 +83,44 @@ def read_packet(data: bytes, at: int, version: Version, max_packet_bytes: int) -
     available = len(data)
     if available - at < 2:
         return None
-    first_byte = data[at]
     body = at + 2
     length = data[at + 1]
     if length >= 0x80:
-        if available - at > 2 and 0 < data[at + 2] < 0x80:  # two bytes of Remaining Length, the usual case
-            length += (data[at + 2] << 7) - 0x80
-            body = at + 3
-        else:
-            decoded = wire.decode_length(data, at + 1)
-            if decoded is None:
-                return None
-            length, body = decoded
+        if available == body or not 0 < data[body] < 0x80:
+            return _read_long_packet(data, at, version, max_packet_bytes)
+        length += (data[body] << 7) - 0x80  # two bytes of Remaining Length, the usual case beside one
+        body += 1
     end = body + length
     if 0 < max_packet_bytes < end - at:
-        raise PacketTooLarge(f"a packet of {end - at} bytes; {max_packet_bytes} are taken")
+        raise _too_large(end - at, max_packet_bytes)
     if end > available:
         return None
-    packet = _BY_FIRST_BYTE[first_byte](data, first_byte, body, end, version)
-    if body - at > 3 or length < 0x80 <= data[at + 1]:
-        _check_length_is_minimal(packet, body - at - 1, length, version)
+    first_byte = data[at]
+    return _BY_FIRST_BYTE[first_byte](data, first_byte, body, end, version), end
+
+
+def _read_long_packet(
+    data: bytes, at: int, version: Version, max_packet_bytes: int
+) -> tuple[Packet, int] | None:
+    """Do as `read_packet`, where the Remaining Length has three or four bytes, or more than it needs."""
+    decoded = wire.decode_length(data, at + 1)
+    if decoded is None:
+        return None
+    length, body = decoded
+    end = body + length
+    if 0 < max_packet_bytes < end - at:
+        raise _too_large(end - at, max_packet_bytes)
+    if end > len(data):
+        return None
+    packet = _BY_FIRST_BYTE[data[at]](data, data[at], body, end, version)
+    spoken = packet.version if isinstance(packet, Connect) else version
+    if spoken is _V5 and body - at - 1 != wire.varint_size(length):  # version 3 does not mind
+        raise MalformedPacket("a Remaining Length in more bytes than it needs")  # v5 [MQTT-1.5.5-1]
     return packet, end
+
+
+def _too_large(size: int, limit: int) -> PacketTooLarge:
+    return PacketTooLarge(f"a packet of {size} bytes; {limit} are taken")
 
 
 class PacketReader:
@@ -154,21 +172,25 @@ def announced_version(data: bytes, at: int) -> Version | None:
         return None
 
 
-def _check_length_is_minimal(packet: Packet, size: int, length: int, version: Version) -> None:
-    """Version 3 does not ask for the shortest form of a Remaining Length; version 5 does."""
-    if size == wire.varint_size(length):
-        return
-    if (packet.version if isinstance(packet, Connect) else version) is _V5:
-        raise MalformedPacket("a Remaining Length in more bytes than it needs")  # v5 [MQTT-1.5.5-1]
-
-
 # --- PUBLISH ------------------------------------------------------------------------------------------------
 
 # QoS, RETAIN and DUP by the low nibble of the first byte.
-_PUBLISH_FLAGS = tuple(
-    (_QOS[flags >> 1 & 3] if flags & 6 != 6 else None, flags & 1 == 1, flags & 8 == 8) for flags in range(16)
-)
-_LONGEST_KEPT_NAME = 256
+_PUBLISH_FLAGS = tuple((_QOS[(flags >> 1 & 3) % 3], flags & 1 == 1, flags & 8 == 8) for flags in range(16))
+
+
+def _checked_name(encoded: bytes) -> str:
+    """Decode and check a topic name; the empty one, which stands for an alias, passes."""
+    topic = wire.decode_text(encoded)  # v3 and v5 [MQTT-3.3.2-1]
+    if topic:
+        check_name(topic)  # v3 and v5 [MQTT-3.3.2-2]
+    return topic
+
+
+# Names come again and again. To remember the recent ones takes a third of the time of checking them anew, and
+# gives everybody the same string, which has its hash ready for the look-up of its route. Names are remembered
+# only if they are short, so that no client can make this a store of megabytes.
+_remembered_name = lru_cache(maxsize=4096)(_checked_name)
+_LONGEST_REMEMBERED_NAME = 256  # bytes
 
 
 def _read_publish(data: bytes, first_byte: int, at: int, end: int, version: Version) -> Publish:
@@ -178,44 +200,22 @@ def _read_publish(data: bytes, first_byte: int, at: int, end: int, version: Vers
     at = name_at + (data[at] << 8 | data[at + 1])
     if at > end:
         raise MalformedPacket("a topic reaches beyond its packet")
-    topic = _topic_name(data[name_at:at])
+    name = data[name_at:at]
+    topic = _remembered_name(name) if len(name) <= _LONGEST_REMEMBERED_NAME else _checked_name(name)
     qos, retain, dup = _PUBLISH_FLAGS[first_byte & 0x0F]
     packet_id = 0  # v5 [MQTT-2.2.1-2]
     if qos:
         packet_id, at = _read_packet_id(data, at, end)
-    elif qos is None:
-        raise MalformedPacket("QoS 3")  # v3 and v5 [MQTT-3.3.1-4]
     elif dup:
         raise MalformedPacket("DUP with QoS 0")  # v3 and v5 [MQTT-3.3.1-2]
     if version is _V5:
-        properties, at = decode_properties(data, at, end, PacketType.PUBLISH)
+        properties, at = decode_properties(data, at, end, _PUBLISH)
         if not topic and PropertyId.TOPIC_ALIAS not in properties:
             raise ProtocolError("a PUBLISH with neither a topic nor an alias")  # v5 §3.3.2.1
         return Publish(topic, data[at:end], qos, retain, dup, packet_id, properties)
     if not topic:
         raise MalformedPacket("an empty topic", ReasonCode.TOPIC_NAME_INVALID)  # v3 [MQTT-4.7.3-1]
-    return Publish(topic, data[at:end], qos, retain, dup, packet_id)
-
-
-def _topic_name(encoded: bytes) -> str:
-    """
-    Decode and check a topic name; the empty one, which stands for an alias, passes.
-
-    Names come again and again: to remember the recent ones takes a third of the time of checking them anew,
-    and gives everybody the same string, which has its hash ready for the look-up of its route. Names are
-    remembered only if they are short, so that no client can make this a store of megabytes.
-    """
-    return _short_name(encoded) if len(encoded) <= _LONGEST_KEPT_NAME else _checked_name(encoded)
-
-
-def _checked_name(encoded: bytes) -> str:
-    topic = wire.decode_text(encoded)  # v3 and v5 [MQTT-3.3.2-1]
-    if topic:
-        check_name(topic)  # v3 and v5 [MQTT-3.3.2-2]
-    return topic
-
-
-_short_name = lru_cache(maxsize=4096)(_checked_name)
+    return Publish(topic, data[at:end], qos, retain, dup, packet_id, {})
 
 
 def _read_packet_id(data: bytes, at: int, end: int) -> tuple[int, int]:
@@ -239,7 +239,7 @@ def _acknowledgement_reader(
         if end - at == 2:  # all there is before version 5, and there the short form of Success (v5 §3.4.2.1)
             packet_id = data[at] << 8 | data[at + 1]
             if packet_id:
-                return packet_class(packet_id)
+                return packet_class(packet_id, _SUCCESS, {})
         packet_id, at = _read_packet_id(data, at, end)
         if version is not _V5:
             raise MalformedPacket(f"{kind.name} of {end - at} bytes too many")
@@ -567,11 +567,11 @@ def _read_illegal(data: bytes, first_byte: int, at: int, end: int, version: Vers
     )  # v3 [MQTT-2.2.2-2], v5 [MQTT-2.1.3-1]
 
 
-def _legal_first_bytes(kind: PacketType) -> range:
+def _legal_first_bytes(kind: PacketType) -> list[int]:
     if kind is PacketType.PUBLISH:
-        return range(0x30, 0x40)  # every flag has a meaning here
-    first_byte = kind << 4 | (2 if kind in _ASKING else 0)
-    return range(first_byte, first_byte + 1)
+        # Every flag has a meaning, but QoS 3 does not exist: v3 and v5 [MQTT-3.3.1-4].
+        return [0x30 | flags for flags in range(16) if flags & 6 != 6]
+    return [kind << 4 | (2 if kind in _ASKING else 0)]
 
 
 _BY_FIRST_BYTE: list[BodyReader] = [_read_illegal] * 256
