@@ -7,7 +7,7 @@
     certs/NAME.crt  NAME.key      one pair for each device; NAME becomes its MQTT user name
 
 Nothing that exists is overwritten, except the list (replaced whole) and the pair of a device whose
-certificate was revoked or has run out. Private keys are created with mode 0600: at no moment can others read them.
+certificate was revoked or has run out. Private keys are created with mode 0600: others can never read them.
 """
 
 from __future__ import annotations

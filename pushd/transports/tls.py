@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 MINIMUM_VERSIONS = {"tlsv1.2": SSL.TLS1_2_VERSION, "tlsv1.3": SSL.TLS1_3_VERSION}
 
-# OpenSSL's own choice and order (forward secrecy and AEAD first), less what identifies nobody. A narrower list
+# OpenSSL's own choice and order (forward secrecy and AEAD first), less what identifies nobody. A narrow list
 # would lock out devices in the field that work with Mosquitto; `ciphers` is there for those who want one.
 DEFAULT_CIPHERS = "DEFAULT:!aNULL:!eNULL"
 
