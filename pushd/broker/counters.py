@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Counters:
-    """Totals since the start. Packets and bytes are those of MQTT; a *message* is a packet of any type, as in $SYS."""
+    """Totals since the start. As in $SYS, a *message* is an MQTT packet of any type."""
 
     __slots__ = (
         "bytes_received",
@@ -38,5 +38,5 @@ class Counters:
         self.publish_sent = 0
 
     def dropped(self, reason: str, count: int = 1) -> None:
-        """Count messages that a subscriber did not get, under a short stable reason such as ``queue_full``."""
+        """Count messages that a subscriber did not get, by a short stable reason such as ``queue_full``."""
         self.publish_dropped[reason] = self.publish_dropped.get(reason, 0) + count

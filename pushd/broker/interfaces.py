@@ -24,6 +24,7 @@ from zope.interface import Attribute, Interface
 from pushd.mqtt.codes import ReasonCode
 
 if TYPE_CHECKING:
+    from pushd.broker.client import Client
     from pushd.broker.records import Record, SavedState
 
 Verdict: TypeAlias = "ReasonCode | None"
@@ -120,7 +121,15 @@ class IStore(Interface):
 
 
 class IConnection(Interface):
-    """The network side of an online client, as the broker sees it."""
+    """The network side of a client, as the broker sees it."""
+
+    address: str = Attribute("Host and port of the peer, for log lines.")
+
+    def accept(client: Client, keep_alive_s: float) -> None:
+        """The CONNECT is accepted: from now on packets go to `client`, which must be heard in time."""
+
+    def refuse(code: ReasonCode, cause: str) -> None:
+        """The CONNECT is not: answer it so, and close. `cause` is for the log."""
 
     def write(data: bytes) -> None:
         """Send these bytes now, or as soon as the peer takes them."""
@@ -130,6 +139,12 @@ class IConnection(Interface):
         End the connection; a version 5 peer is sent DISCONNECT with `code` first.
         `ReasonCode.SUCCESS` closes without a word.
         """
+
+    def pause() -> None:
+        """Handle no further packet before `resume`: a verdict is pending."""
+
+    def resume() -> None:
+        """Go on with what has come meanwhile."""
 
 
 class IRule(Interface):

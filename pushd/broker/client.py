@@ -1,0 +1,330 @@
+"""
+An online client: the broker's side of one network connection, from the accepted CONNECT to its end.
+
+It answers each packet of the client and collects in `outbox` what the client will be sent when the reactor's
+turn is over (`pushd.broker.turn`). What outlives the connection is in its `Session`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pushd.broker.interfaces import Access, IConnection, Verdict
+from pushd.broker.message import Message
+from pushd.broker.session import Session, Subscription
+from pushd.mqtt import packets
+from pushd.mqtt.codes import ReasonCode, Version
+from pushd.mqtt.errors import ProtocolError
+from pushd.mqtt.packets import Publish, SubscriptionRequest
+from pushd.mqtt.writer import encode
+
+if TYPE_CHECKING:
+    from pushd.broker.broker import Broker
+    from pushd.broker.policy import Policy
+    from pushd.broker.router import Route
+
+PUBACK, PUBREC, PUBREL, PUBCOMP = b"\x40\x02", b"\x50\x02", 0x62, b"\x70\x02"
+PINGRESP = b"\xd0\x00"
+
+
+class Client:
+    """
+    :ivar outbox: pieces of bytes to send at the end of the turn, in their order.
+    :ivar must_wait: whether the outbox has something that may leave only when the store is durable.
+    :ivar held: how many outboxes already wait for that; later ones queue behind them.
+    :ivar congested: the peer does not read: QoS 0 messages for it are dropped.
+    :ivar routes: those that this client may publish to, by the topic name's UTF-8 as the client spells it.
+    :ivar window: how many QoS 1 and 2 messages may be in flight to it.
+    """
+
+    # A client that publishes to more topics than this pays for the look-up of the access rules again.
+    MAX_ROUTES = 1024
+
+    __slots__ = (
+        "_broker",
+        "congested",
+        "connection",
+        "counters",
+        "held",
+        "must_wait",
+        "outbox",
+        "policy",
+        "routes",
+        "session",
+        "turn",
+        "version",
+        "will",
+        "window",
+    )
+
+    _log = Logger()
+
+    def __init__(
+        self, broker: Broker, policy: Policy, session: Session, connection: IConnection, version: Version
+    ) -> None:
+        self._broker = broker
+        self.policy = policy
+        self.session = session
+        self.connection = connection
+        self.version = version
+        self.turn = broker.turn
+        self.counters = broker.counters
+        self.window = broker.limits.window
+        self.will: Message | None = None
+        self.outbox: list[bytes] = []
+        self.must_wait = False
+        self.held = 0
+        self.congested = False
+        self.routes: dict[bytes, Route] = NO_ROUTES
+
+    def __repr__(self) -> str:
+        return f"<Client {self.session.client_id!r}>"
+
+    # Sending
+
+    def send(self, data: bytes) -> None:
+        """Put one whole packet into the outbox."""
+        outbox = self.outbox
+        if not outbox:
+            self.turn.mark(self)
+        outbox.append(data)
+        self.counters.messages_sent += 1
+
+    def send_ack(self, first_byte: int, packet_id: int) -> None:
+        """Send an acknowledgement with Success; it leaves when what it acknowledges is durable."""
+        self.must_wait |= self._broker.store.pending
+        self.send(bytes((first_byte, 2, packet_id >> 8, packet_id & 0xFF)))
+
+    def send_unacknowledged(self, message: Message) -> None:
+        """Send a message at QoS 0, or drop it if the client does not keep up."""
+        counters = self.counters
+        if self.congested:
+            counters.dropped("slow_consumer")
+            return
+        head, tail = message.image(self.version, self.policy.mount_point)
+        outbox = self.outbox
+        if not outbox:
+            self.turn.mark(self)
+        outbox += (head, tail)
+        counters.messages_sent += 1
+        counters.publish_sent += 1
+        counters.publish_bytes_sent += len(message.payload)
+
+    def send_acknowledged(self, message: Message, packet_id: int, flags: int = 0) -> None:
+        """
+        Send a message at QoS 1 or 2.
+
+        :param flags: more bits for the first byte: DUP when it is sent again.
+        """
+        head, tail = message.image(self.version, self.policy.mount_point)
+        if flags:
+            head = bytes((head[0] | flags,)) + head[1:]
+        outbox = self.outbox
+        if not outbox:
+            self.turn.mark(self)
+        outbox += (head, packet_id.to_bytes(2, "big"), tail)
+        counters = self.counters
+        counters.messages_sent += 1
+        counters.publish_sent += 1
+        counters.publish_bytes_sent += len(message.payload)
+
+    def takes_bytes_of(self, v5: bool) -> bool:
+        """Whether a QoS 0 PUBLISH can be passed on as it came from a client of version 5 or of version 3."""
+        return (self.version is Version.V5) is v5 and not self.policy.mount_point
+
+    # Packets of the client
+
+    def on_packet(self, packet: packets.Packet) -> None:
+        """
+        Answer one packet.
+
+        :raises MQTTError: the connection must end.
+        """
+        self.counters.messages_received += 1
+        _ON_PACKET.get(type(packet), _unexpected)(self, packet)
+
+    def on_publish(self, packet: Publish) -> None:
+        """Pass a message on and acknowledge it (v5 §4.3)."""
+        counters = self.counters
+        counters.publish_received += 1
+        counters.publish_bytes_received += len(packet.payload)
+        if packet.retain and not self._broker.limits.retain_available:
+            raise ProtocolError(
+                "RETAIN is not available", ReasonCode.RETAIN_NOT_SUPPORTED
+            )  # v5 [MQTT-3.2.2-14]
+        topic = self.policy.mount_point + packet.topic
+        code: Verdict | Deferred[Verdict] = self._broker.may_write(self.policy, self.session, topic)
+        if isinstance(code, Deferred):
+            self._decide_later(code.addErrback(self._no_verdict), partial(self._publish, packet, topic))
+        else:
+            self._publish(packet, topic, code)
+
+    def _publish(self, packet: Publish, topic: str, code: Verdict) -> None:
+        limit = self._broker.limits.message_size_limit
+        if 0 < limit < len(packet.payload):
+            code = ReasonCode.PACKET_TOO_LARGE
+        if code is not ReasonCode.SUCCESS:
+            self.counters.dropped("not_authorized" if code is ReasonCode.NOT_AUTHORIZED else "refused")
+        elif packet.qos < 2 or self.session.hold_received(packet.packet_id):
+            message = Message(topic, packet.payload, packet.qos, packet.retain)
+            route = self._broker.publish_message(message, self.session)
+            if limit == 0:
+                self._remember(packet.topic.encode(), route)
+        if packet.qos:
+            self.answer_publish(packet.qos, packet.packet_id, code or ReasonCode.SUCCESS)
+
+    def answer_publish(self, qos: int, packet_id: int, code: ReasonCode) -> None:
+        """
+        PUBACK or PUBREC. Version 3 has no way to say no: a message that is refused is acknowledged all the
+        same, and vanishes (v3 [MQTT-3.3.5-2]).
+        """
+        self.must_wait |= self._broker.store.pending
+        if self.version is Version.V5 and code >= 0x80:
+            make = packets.Puback if qos == 1 else packets.Pubrec
+            self.send(encode(make(packet_id, code), self.version))
+        else:
+            self.send((PUBACK if qos == 1 else PUBREC) + packet_id.to_bytes(2, "big"))
+
+    def _remember(self, name: bytes, route: Route) -> None:
+        if self.routes is NO_ROUTES or len(self.routes) >= self.MAX_ROUTES:
+            self.routes = {}
+        self.routes[name] = route
+
+    def on_puback(self, packet_id: int) -> None:
+        self.session.on_puback(packet_id)
+
+    def on_pubrec(self, packet_id: int, code: ReasonCode = ReasonCode.SUCCESS) -> None:
+        if code >= 0x80:
+            self.session.on_pubrec_failed(packet_id)
+        elif self.session.on_pubrec(packet_id) or self.version is not Version.V5:
+            self.send_ack(
+                PUBREL, packet_id
+            )  # version 3: also for an unknown identifier, which ends its handshake
+        else:
+            self.send(encode(packets.Pubrel(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), self.version))
+
+    def on_pubrel(self, packet_id: int) -> None:
+        known = self.session.release_received(packet_id)
+        self.must_wait |= self._broker.store.pending
+        if known or self.version is not Version.V5:
+            self.send(PUBCOMP + packet_id.to_bytes(2, "big"))
+        else:
+            self.send(
+                encode(packets.Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), self.version)
+            )
+
+    def on_pubcomp(self, packet_id: int) -> None:
+        self.session.on_pubcomp(packet_id)
+
+    def on_pingreq(self) -> None:
+        self.send(PINGRESP)
+
+    def on_disconnect(self, packet: packets.Disconnect) -> None:
+        """A clean farewell: the Will is dropped (v3 [MQTT-3.14.4-3]), unless version 5 asks for it."""
+        if packet.code is not ReasonCode.DISCONNECT_WITH_WILL:
+            self.will = None
+        self.connection.close(ReasonCode.SUCCESS)
+
+    # Subscriptions
+
+    def on_subscribe(self, packet: packets.Subscribe) -> None:
+        """Grant, refuse or replace each subscription, then send what is retained (v5 §3.8.4)."""
+        verdicts: list[Verdict] = []
+        later: list[Deferred[None]] = []
+        for index, request in enumerate(packet.requests):
+            verdict = self._may_subscribe(request)
+            if isinstance(verdict, Deferred):
+                verdicts.append(None)
+                later.append(
+                    verdict.addErrback(self._no_verdict).addCallback(partial(verdicts.__setitem__, index))
+                )
+            else:
+                verdicts.append(verdict)
+        if later:
+            all_there = gatherResults(later).addCallback(lambda _: verdicts)
+            self._decide_later(all_there, partial(self._subscribe, packet))
+        else:
+            self._subscribe(packet, verdicts)
+
+    def _may_subscribe(self, request: SubscriptionRequest) -> Verdict | Deferred[Verdict]:
+        if request.filter.startswith("$share/"):
+            return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+        filter = self.policy.mount_point + request.filter
+        return self._broker.authorize(self.policy, self.session, Access.SUBSCRIBE, filter)
+
+    def _subscribe(self, packet: packets.Subscribe, verdicts: list[Verdict]) -> None:
+        codes: list[ReasonCode] = []
+        granted: list[Subscription] = []
+        for request, verdict in zip(packet.requests, verdicts, strict=True):
+            if verdict is not ReasonCode.SUCCESS:
+                codes.append(verdict or ReasonCode.NOT_AUTHORIZED)
+                continue
+            request.filter = self.policy.mount_point + request.filter
+            granted.append(self._broker.subscribe(self.session, request))
+            codes.append(ReasonCode(request.qos))
+        self.must_wait |= self._broker.store.pending
+        self.send(encode(packets.Suback(packet.packet_id, codes), self.version))
+        for subscription in granted:
+            self._broker.send_retained(subscription)
+
+    def on_unsubscribe(self, packet: packets.Unsubscribe) -> None:
+        """v5 §3.10.4. Always answered, also for a filter that was not subscribed."""
+        codes = [
+            ReasonCode.SUCCESS
+            if self._broker.unsubscribe(self.session, self.policy.mount_point + filter)
+            else ReasonCode.NO_SUBSCRIPTION_EXISTED
+            for filter in packet.filters
+        ]
+        self.must_wait |= self._broker.store.pending
+        self.send(encode(packets.Unsuback(packet.packet_id, codes), self.version))
+
+    # Verdicts that take their time
+
+    def _decide_later(self, verdict: Deferred[Any], decided: Callable[[Any], None]) -> None:
+        """Read nothing more from this client until the verdict is there."""
+        self.connection.pause()
+        verdict.addCallback(decided)
+        verdict.addErrback(self._fail)
+        verdict.addCallback(lambda _: self.connection.resume())
+
+    def _no_verdict(self, failure: Failure) -> ReasonCode:
+        self._log.failure("no verdict for {client!r}", failure=failure, client=self)
+        return ReasonCode.NOT_AUTHORIZED
+
+    def _fail(self, failure: Failure) -> None:
+        self._log.failure("{client!r} could not be answered", failure=failure, client=self)
+        self.connection.close(ReasonCode.UNSPECIFIED_ERROR)
+
+    # The end
+
+    def lost(self) -> None:
+        """The network connection is gone. Called once."""
+        self._broker.client_lost(self)
+
+
+# What all clients that have not published yet share. Never written to.
+NO_ROUTES: dict[bytes, Route] = {}
+
+
+def _unexpected(client: Client, packet: Any) -> None:
+    raise ProtocolError(f"{type(packet).__name__} while a client is active")
+
+
+# What a client may send once it is accepted; `pushd.mqtt.connection` has refused anything else before.
+_ON_PACKET: dict[type, Callable[[Client, Any], None]] = {
+    packets.Publish: Client.on_publish,
+    packets.Puback: lambda client, packet: client.on_puback(packet.packet_id),
+    packets.Pubrec: lambda client, packet: client.on_pubrec(packet.packet_id, packet.code),
+    packets.Pubrel: lambda client, packet: client.on_pubrel(packet.packet_id),
+    packets.Pubcomp: lambda client, packet: client.on_pubcomp(packet.packet_id),
+    packets.Subscribe: Client.on_subscribe,
+    packets.Unsubscribe: Client.on_unsubscribe,
+    packets.Pingreq: lambda client, packet: client.on_pingreq(),
+    packets.Disconnect: Client.on_disconnect,
+}

@@ -1,0 +1,197 @@
+"""
+The express lane: the packets that a busy connection is full of, handled without a packet object each.
+
+They are the PUBLISH to a topic that this client has just published to, and the four acknowledgements. Every
+effect is that of `Client` and `Session`; what this saves is making an object and looking up a method per
+packet (see ``benchmarks/``, scenarios pair1 and qos1). Anything out of the ordinary (RETAIN, DUP, properties,
+a Remaining Length of three bytes, an incomplete or malformed packet) is left to the reader.
+
+A run of QoS 0 publishes to one topic is passed on as the one piece of bytes that it is: subscribers of the
+same protocol version get exactly the packets that came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pushd.broker.client import Client
+from pushd.broker.message import Message
+from pushd.broker.router import Route
+from pushd.mqtt.codes import ReasonCode, Version
+
+PUBLISH_QOS0, PUBLISH_QOS1, PUBLISH_QOS2 = 0x30, 0x32, 0x34
+PUBACK, PUBREC, PUBREL, PUBCOMP = 0x40, 0x50, 0x62, 0x70
+
+
+def handle_express(client: Client, data: bytes, at: int) -> int:
+    """
+    Handle packets from offset `at` on, as long as they are whole and ordinary.
+
+    :return: the offset of the first packet that is left to the reader; ``len(data)`` if none is.
+    """
+    end = len(data)
+    while at + 4 <= end:
+        first = data[at]
+        length = data[at + 1]
+        if first >= PUBACK:
+            if length != 2 or not _handle_ack(client, first, data[at + 2] << 8 | data[at + 3]):
+                return at
+            at += 4
+            continue
+        body = at + 2
+        if length > 127:
+            if data[body] > 127:
+                return at
+            length = length & 127 | data[body] << 7
+            body += 1
+        after = body + length
+        name_end = body + 2 + (data[body] << 8 | data[body + 1]) if body + 2 <= end else end + 1
+        if after > end or name_end > after:
+            return at
+        route = client.routes.get(data[body + 2 : name_end])
+        if route is None or not route.fresh:
+            return at
+        if first == PUBLISH_QOS0:
+            stop = _relay_run(client, route, data, at, name_end)
+        elif first in (PUBLISH_QOS1, PUBLISH_QOS2):
+            stop = _publish(client, route, data, at, name_end, after)
+        else:
+            return at
+        if stop == at:
+            return at
+        at = stop
+    return at
+
+
+def _handle_ack(client: Client, first: int, packet_id: int) -> bool:
+    """:return: whether it was one of the four, of a legal packet identifier."""
+    if packet_id == 0:
+        return False
+    if first == PUBACK:
+        client.session.on_puback(packet_id)
+    elif first == PUBREC:
+        client.on_pubrec(packet_id)
+    elif first == PUBREL:
+        client.on_pubrel(packet_id)
+    elif first == PUBCOMP:
+        client.session.on_pubcomp(packet_id)
+    else:
+        return False
+    client.counters.messages_received += 1
+    return True
+
+
+def _publish(client: Client, route: Route, data: bytes, at: int, name_end: int, after: int) -> int:
+    """One PUBLISH of QoS 1 or 2 without properties. :return: `after`, or `at` if it is none."""
+    payload_at = name_end + 2
+    v5 = client.version is Version.V5
+    if payload_at + v5 > after or (v5 and data[payload_at]):
+        return at
+    packet_id = data[name_end] << 8 | data[name_end + 1]
+    if packet_id == 0:
+        return at
+    qos = data[at] >> 1 & 3
+    tail = data[payload_at:after]
+    message = Message(route.topic, tail[1:] if v5 else tail, qos)
+    if not client.policy.mount_point:
+        message.remember_image(v5, data[at:name_end], tail)
+    counters = client.counters
+    counters.messages_received += 1
+    counters.publish_received += 1
+    counters.publish_bytes_received += len(message.payload)
+    if qos == 1 or client.session.hold_received(packet_id):
+        route.publish(message, client.session)
+    client.answer_publish(qos, packet_id, ReasonCode.SUCCESS)
+    return after
+
+
+def _relay_run(client: Client, route: Route, data: bytes, at: int, name_end: int) -> int:
+    """
+    As many QoS 0 publishes to the same topic as follow each other from `at` on.
+
+    :param name_end: where the topic name of the first one ends; that one is whole.
+    :return: where the run ends; `at` if the first has properties, which the run cannot pass on.
+    """
+    end = len(data)
+    v5 = client.version is Version.V5
+    start = at
+    count = payload_bytes = 0
+    # The lead is what packets of equal length have in common: fixed header and topic name, in version 5
+    # also the empty properties. It is compared in one piece, and read again only when the length changes.
+    lead, size = b"", 0
+    while True:
+        if not lead or not data.startswith(lead, at):
+            cut = _cut_qos0(data, at, route.name, v5)
+            if cut is None:
+                break
+            lead, size = cut
+        if at + size > end:
+            break
+        at += size
+        count += 1
+        payload_bytes += size - len(lead)
+    if count:
+        _pass_on(client, route, data[start:at], count, payload_bytes)
+    return at
+
+
+def _cut_qos0(data: bytes, at: int, name: bytes, v5: bool) -> tuple[bytes, int] | None:
+    """
+    :param name: the topic name with its length in front.
+    :return: ``(lead, size)`` of a QoS 0 PUBLISH to this topic, or ``None`` if something else is at `at`.
+    """
+    if at + 3 > len(data) or data[at] != PUBLISH_QOS0:
+        return None
+    length = data[at + 1]
+    body = at + 2
+    if length > 127:
+        if data[body] > 127:
+            return None
+        length = length & 127 | data[body] << 7
+        body += 1
+    lead_end = body + len(name) + v5
+    if (
+        lead_end > body + length
+        or not data.startswith(name, body)
+        or (v5 and data[lead_end - 1 : lead_end] != b"\0")
+    ):
+        return None
+    return data[at:lead_end], body - at + length
+
+
+def _pass_on(client: Client, route: Route, run: bytes, count: int, payload_bytes: int) -> None:
+    v5 = client.version is Version.V5
+    takers, others = route.relay_v5 if v5 else route.relay_v3
+    turn = client.turn
+    congested = 0
+    for taker in takers:
+        if taker.congested:
+            congested += 1
+            continue
+        outbox = taker.outbox
+        if not outbox:
+            turn.mark(taker)
+        outbox.append(run)
+    counters = client.counters
+    if congested:
+        counters.dropped("slow_consumer", congested * count)
+    sent = len(takers) - congested
+    counters.messages_received += count
+    counters.publish_received += count
+    counters.publish_bytes_received += payload_bytes
+    counters.messages_sent += count * sent
+    counters.publish_sent += count * sent
+    counters.publish_bytes_sent += payload_bytes * sent
+    if others:
+        for message in _messages(route, run, v5):
+            route.publish_to(others, message, client.session)
+
+
+def _messages(route: Route, run: bytes, v5: bool) -> Iterator[Message]:
+    at = 0
+    while at < len(run):
+        cut = _cut_qos0(run, at, route.name, v5)
+        assert cut is not None  # the run was cut in the same way
+        lead, size = cut
+        yield Message(route.topic, run[at + len(lead) : at + size])
+        at += size

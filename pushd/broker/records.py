@@ -1,0 +1,141 @@
+"""
+What must survive, as an ordered journal of small records.
+
+Every persistent session numbers the messages that it is given (`sequence`, from 1, without gaps), so that a
+store can speak of one of them without comparing anything. Only sessions that outlive their connection are
+recorded; retained messages always are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from pushd.broker.message import Message
+from pushd.mqtt.packets import SubscriptionRequest
+
+
+@dataclass(slots=True)
+class SessionOpened:
+    """A session began, or one that was kept has a client again; `expiry_s` counts from when that leaves."""
+
+    client_id: str
+    username: str | None
+    expiry_s: float | None  # None: never
+
+
+@dataclass(slots=True)
+class SessionEnded:
+    """A session is over, and all that was recorded of it."""
+
+    client_id: str
+
+
+@dataclass(slots=True)
+class SubscriptionAdded:
+    """In place of the same session's subscription to the same filter, if there was one."""
+
+    client_id: str
+    request: SubscriptionRequest
+
+
+@dataclass(slots=True)
+class SubscriptionRemoved:
+    client_id: str
+    filter: str
+
+
+@dataclass(slots=True)
+class MessageQueued:
+    """A message waits for the session."""
+
+    client_id: str
+    sequence: int
+    message: Message
+
+
+@dataclass(slots=True)
+class MessageDropped:
+    """A queued message will never be sent."""
+
+    client_id: str
+    sequence: int
+
+
+@dataclass(slots=True)
+class PacketIdAssigned:
+    """A queued message is about to be sent under this packet identifier."""
+
+    client_id: str
+    sequence: int
+    packet_id: int
+
+
+@dataclass(slots=True)
+class MessageReleased:
+    """PUBREC came: from now on PUBREL is sent again, never the PUBLISH (v5 [MQTT-4.3.3-5])."""
+
+    client_id: str
+    packet_id: int
+
+
+@dataclass(slots=True)
+class MessageAcknowledged:
+    """PUBACK, PUBCOMP or a failing PUBREC came: the packet identifier is free again."""
+
+    client_id: str
+    packet_id: int
+
+
+@dataclass(slots=True)
+class PacketIdReceived:
+    """A QoS 2 PUBLISH of the client arrived and was passed on (v5 §4.3.3)."""
+
+    client_id: str
+    packet_id: int
+
+
+@dataclass(slots=True)
+class PacketIdReleased:
+    """Its PUBREL came: the same packet identifier is a new message from now on."""
+
+    client_id: str
+    packet_id: int
+
+
+@dataclass(slots=True)
+class RetainedSet:
+    message: Message
+
+
+@dataclass(slots=True)
+class RetainedCleared:
+    topic: str
+
+
+Record: TypeAlias = (
+    "SessionOpened | SessionEnded | SubscriptionAdded | SubscriptionRemoved | MessageQueued | MessageDropped"
+    " | PacketIdAssigned | MessageReleased | MessageAcknowledged | PacketIdReceived | PacketIdReleased"
+    " | RetainedSet | RetainedCleared"
+)
+
+
+@dataclass(slots=True)
+class SavedSession:
+    """A persistent session as a store gives it back."""
+
+    client_id: str
+    username: str | None
+    expiry_s: float | None
+    subscriptions: dict[str, SubscriptionRequest] = field(default_factory=dict)
+    queued: dict[int, Message] = field(default_factory=dict)  # by sequence, in its order
+    inflight: dict[int, Message | None] = field(default_factory=dict)  # by packet id; None: released
+    received: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class SavedState:
+    """All that a store remembers."""
+
+    sessions: dict[str, SavedSession] = field(default_factory=dict)
+    retained: dict[str, Message] = field(default_factory=dict)

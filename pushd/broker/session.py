@@ -1,0 +1,305 @@
+"""
+A session: what the broker knows of a client from one connection to the next.
+
+Towards the client it holds each message in one of these states, from which the standard's two handshakes
+(v5 §4.3.2, §4.3.3) follow:
+
+    QUEUED ──sent──▶ AWAIT_PUBACK ──PUBACK──▶ done                            QoS 1
+    QUEUED ──sent──▶ AWAIT_PUBREC ──PUBREC──▶ AWAIT_PUBCOMP ──PUBCOMP──▶ done  QoS 2
+
+A message in `queue` is QUEUED. In `inflight`, by packet identifier, a message of QoS 1 awaits PUBACK, one of
+QoS 2 awaits PUBREC, and ``None`` awaits PUBCOMP: once the client has it, only its identifier is left. Both
+keep the order of sending by themselves, as a dict and a deque do.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pushd.broker import records
+from pushd.broker.message import Message
+from pushd.mqtt.codes import RetainHandling
+from pushd.mqtt.packets import SubscriptionRequest
+
+if TYPE_CHECKING:
+    from pushd.broker.broker import Broker
+    from pushd.broker.client import Client
+    from pushd.broker.policy import Policy
+
+PUBREL = 0x62  # the first byte of the packet
+DUP = 0x08  # a flag in the first byte of PUBLISH
+
+
+class Subscription:
+    """One topic filter of one session, mount point included."""
+
+    __slots__ = ("filter", "no_local", "qos", "retain_as_published", "session")
+
+    def __init__(self, session: Session, request: SubscriptionRequest) -> None:
+        self.session = session
+        self.filter = request.filter
+        self.qos = int(request.qos)
+        self.no_local = request.no_local
+        self.retain_as_published = request.retain_as_published
+
+    def request(self) -> SubscriptionRequest:
+        """As a store keeps it."""
+        return SubscriptionRequest(
+            self.filter,
+            self.qos,  # type: ignore[arg-type]  # an int serves as well, and is smaller
+            self.no_local,
+            self.retain_as_published,
+            RetainHandling.SEND,
+        )
+
+
+class Session:
+    """
+    :ivar client: the online client, or ``None`` while there is none.
+    :ivar expiry_s: how long it is kept without a client; 0 ends it with the connection, ``None`` never does.
+    :ivar received: packet identifiers of QoS 2 publishes whose PUBREL has not come yet.
+    :ivar sequence: the number of the newest message that a persistent session was given.
+    :ivar offline_since: when its client left; meaningful while `client` is ``None``.
+    """
+
+    __slots__ = (
+        "_broker",
+        "_next_packet_id",
+        "client",
+        "client_id",
+        "expiry_s",
+        "inflight",
+        "offline_since",
+        "policy",
+        "queue",
+        "queued_bytes",
+        "received",
+        "sequence",
+        "slot",
+        "subscriptions",
+        "username",
+    )
+
+    def __init__(self, broker: Broker, policy: Policy, client_id: str, username: str | None) -> None:
+        self._broker = broker
+        self.policy = policy
+        self.client_id = client_id
+        self.username = username
+        self.client: Client | None = None
+        self.expiry_s: float | None = 0.0
+        self.subscriptions: dict[str, Subscription] = {}
+        self.inflight: dict[int, Message | None] = {}
+        # Made when first needed: an idle device needs neither, and an empty deque takes 600 bytes.
+        self.queue: deque[Message] | None = None
+        self.received: set[int] | None = None
+        self.queued_bytes = 0
+        self.sequence = 0
+        self.offline_since = 0.0
+        self.slot = 0
+        self._next_packet_id = 1
+
+    def __repr__(self) -> str:
+        return f"<Session {self.client_id!r}>"
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it outlives its connection, so that its state is recorded."""
+        return self.expiry_s != 0.0
+
+    # Messages to the client
+
+    def deliver(self, message: Message) -> None:
+        """Send a message at its QoS, or queue it until there is a client, and room in its window."""
+        client = self.client
+        if message.qos == 0:
+            if client is not None:
+                client.send_unacknowledged(message)
+            elif self._broker.limits.queue_qos0_messages:
+                self._enqueue(message)
+        elif client is None or len(self.inflight) >= client.window:
+            self._enqueue(message)
+        else:
+            if self.expiry_s != 0.0:
+                self.sequence += 1
+                self._broker.store.record(records.MessageQueued(self.client_id, self.sequence, message))
+            self._send(client, message, self.sequence)
+
+    def _send(self, client: Client, message: Message, sequence: int) -> None:
+        inflight = self.inflight
+        packet_id = self._next_packet_id
+        while packet_id in inflight:
+            packet_id = packet_id % 65_535 + 1
+        self._next_packet_id = packet_id % 65_535 + 1
+        inflight[packet_id] = message
+        if self.expiry_s != 0.0:
+            self._broker.store.record(records.PacketIdAssigned(self.client_id, sequence, packet_id))
+            client.must_wait = True
+        client.send_acknowledged(message, packet_id)
+
+    def _enqueue(self, message: Message) -> None:
+        limits = self._broker.limits
+        if self.queue is None:
+            self.queue = deque()
+        size = len(message.payload)
+        # Mosquitto's way: a full queue drops the newest; the first limit that is reached counts.
+        if 0 < limits.max_queued_messages <= len(self.queue) or (
+            0 < limits.max_queued_bytes < self.queued_bytes + size
+        ):
+            self._broker.counters.dropped("queue_full")
+            return
+        self.queue.append(message)
+        self.queued_bytes += size
+        if self.expiry_s != 0.0:
+            self.sequence += 1
+            self._broker.store.record(records.MessageQueued(self.client_id, self.sequence, message))
+
+    def _fill_window(self, client: Client) -> None:
+        """Send what is queued as far as the window allows."""
+        queue = self.queue
+        while queue and len(self.inflight) < client.window:
+            # Nothing is ever taken out of the middle, so the place in the queue tells the number.
+            sequence = self.sequence - len(queue) + 1
+            message = queue.popleft()
+            self.queued_bytes -= len(message.payload)
+            if message.qos:
+                self._send(client, message, sequence)
+            else:
+                self._forget_queued(sequence)
+                client.send_unacknowledged(message)
+
+    def _forget_queued(self, sequence: int) -> None:
+        if self.expiry_s != 0.0:
+            self._broker.store.record(records.MessageDropped(self.client_id, sequence))
+
+    # Acknowledgements from the client. Those of an identifier that is not in that state are ignored, as both
+    # standards let version 3 clients expect; see `Client` for what version 5 is answered.
+
+    def on_puback(self, packet_id: int) -> None:
+        """The client has a QoS 1 message."""
+        message = self.inflight.get(packet_id)
+        if message is not None and message.qos == 1:
+            self._acknowledged(packet_id)
+
+    def on_pubrec(self, packet_id: int) -> bool:
+        """
+        The client has a QoS 2 message; or its PUBREC comes again, since the PUBREL was lost.
+
+        :return: whether the packet identifier is known, so that PUBREL is due.
+        """
+        if packet_id not in self.inflight:
+            return False
+        message = self.inflight[packet_id]
+        if message is not None:
+            if message.qos != 2:
+                return False
+            # To the end: PUBRELs are sent again in the order of the PUBRECs (v3 [MQTT-4.6.0-3]).
+            del self.inflight[packet_id]
+            self.inflight[packet_id] = None
+            if self.expiry_s != 0.0:
+                self._broker.store.record(records.MessageReleased(self.client_id, packet_id))
+        return True
+
+    def on_pubrec_failed(self, packet_id: int) -> None:
+        """The client refused a QoS 2 message, which ends its handshake (v5 §4.3.3)."""
+        message = self.inflight.get(packet_id)
+        if message is not None and message.qos == 2:
+            self._acknowledged(packet_id)
+
+    def on_pubcomp(self, packet_id: int) -> None:
+        """A QoS 2 message is finished."""
+        if packet_id in self.inflight and self.inflight[packet_id] is None:
+            self._acknowledged(packet_id)
+
+    def _acknowledged(self, packet_id: int) -> None:
+        del self.inflight[packet_id]
+        if self.expiry_s != 0.0:
+            self._broker.store.record(records.MessageAcknowledged(self.client_id, packet_id))
+        if self.queue and self.client is not None:
+            self._fill_window(self.client)
+
+    # QoS 2 from the client: the identifier is kept from PUBLISH to PUBREL, the message is passed on at once
+    # (v5 §4.3.3, "Method B" of its figure)
+
+    def hold_received(self, packet_id: int) -> bool:
+        """
+        A QoS 2 PUBLISH came.
+
+        :return: whether it is new; a second one before its PUBREL is not (v5 [MQTT-4.3.3-10]).
+        """
+        if self.received is None:
+            self.received = set()
+        if packet_id in self.received:
+            return False
+        self.received.add(packet_id)
+        if self.expiry_s != 0.0:
+            self._broker.store.record(records.PacketIdReceived(self.client_id, packet_id))
+        return True
+
+    def release_received(self, packet_id: int) -> bool:
+        """
+        Its PUBREL came.
+
+        :return: whether the identifier was held.
+        """
+        if self.received is None or packet_id not in self.received:
+            return False
+        self.received.remove(packet_id)
+        if self.expiry_s != 0.0:
+            self._broker.store.record(records.PacketIdReleased(self.client_id, packet_id))
+        return True
+
+    # Coming and going
+
+    def resume(self, client: Client) -> None:
+        """
+        Send to a client that came back: first what was in flight, marked as a duplicate and in its order
+        (v5 [MQTT-4.4.0-1], [MQTT-4.6.0-1]), then what was queued. What it may no longer read is dropped.
+        """
+        for packet_id, message in list(self.inflight.items()):
+            if message is None:
+                client.send_ack(PUBREL, packet_id)
+            elif self.may_read(message.topic):
+                client.send_acknowledged(message, packet_id, DUP)
+            else:
+                self._acknowledged(packet_id)
+        if self.queue and any(not self.may_read(message.topic) for message in self.queue):
+            self._drop_unreadable()
+        if self.queue:
+            self._fill_window(client)
+
+    def may_read(self, topic: str) -> bool:
+        """Whether the access rules let this session have a message of this topic name."""
+        return self._broker.may_read(self, topic)
+
+    def _drop_unreadable(self) -> None:
+        """Queue anew what may still be read; the records follow, so that numbers stay without gaps."""
+        waiting = self.queue or ()
+        first = self.sequence - len(waiting) + 1
+        self.queue, self.queued_bytes = None, 0
+        for sequence, message in enumerate(waiting, first):
+            self._forget_queued(sequence)
+            if self.may_read(message.topic):
+                self._enqueue(message)
+            else:
+                self._broker.counters.dropped("not_authorized")
+
+    def restore(self, saved: records.SavedSession) -> None:
+        """Become what a store kept of this session; its subscriptions are the broker's part."""
+        self.expiry_s = saved.expiry_s
+        self.inflight = dict(saved.inflight)
+        self.received = set(saved.received) or None
+        self.queue = deque(saved.queued.values()) or None
+        self.queued_bytes = sum(len(message.payload) for message in saved.queued.values())
+        self.sequence = max(saved.queued, default=0)
+
+    # On the wheel: the end of a session that nobody came back for
+
+    def due_at(self) -> float | None:
+        if self.client is not None or self.expiry_s is None:
+            return None
+        return self.offline_since + self.expiry_s
+
+    def on_due(self) -> None:
+        self._broker.counters.clients_expired += 1
+        self._broker.end_session(self)

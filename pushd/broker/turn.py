@@ -1,0 +1,91 @@
+"""
+What one turn of the reactor wants to send.
+
+Nothing is written while packets are being handled: each client collects what it will be sent in its outbox,
+and when the turn is over every outbox goes out with one call. A hundred messages for one subscriber cost one
+`send`, and everything that must be durable first is waited for once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IReactorTime
+
+from pushd.broker.counters import Counters
+from pushd.broker.interfaces import IStore
+
+if TYPE_CHECKING:
+    from pushd.broker.client import Client
+
+
+class Turn:
+    """
+    Collects the clients that have something in their outbox, and empties them.
+
+    :ivar dirty: clients with a filled outbox, in the order in which they were marked.
+    """
+
+    # A push to ten thousand devices must not stop the reactor until the last has it: a slice of 500 takes
+    # about 5 ms, then others are read and served.
+    SLICE = 500
+
+    __slots__ = ("_afterwards", "_call_later", "_counters", "_store", "dirty")
+
+    def __init__(self, clock: IReactorTime, store: IStore, counters: Counters) -> None:
+        self._call_later = clock.callLater
+        self._store = store
+        self._counters = counters
+        self.dirty: list[Client] = []
+        self._afterwards: list[Callable[[], None]] = []
+
+    def mark(self, client: Client) -> None:
+        """The outbox of `client` is about to be filled."""
+        if not self.dirty:
+            self._call_later(0, self.flush)
+        self.dirty.append(client)
+
+    def afterwards(self, call: Callable[[], None]) -> None:
+        """Do this when every outbox that is filled now has been emptied."""
+        if not self._afterwards:
+            self._call_later(0, self.flush)
+        self._afterwards.append(call)
+
+    def flush(self) -> None:
+        """
+        Write each outbox with one call; those that hold an acknowledgement or a packet identifier whose
+        record is not durable yet are written when it is.
+        """
+        clients = self.dirty
+        self.dirty = []
+        if len(clients) > self.SLICE:
+            self.dirty = clients[self.SLICE :]
+            del clients[self.SLICE :]
+            self._call_later(0, self.flush)
+        waiting: list[tuple[Client, bytes]] = []
+        sent = 0
+        for client in clients:
+            outbox = client.outbox
+            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+            outbox.clear()
+            sent += len(data)
+            if client.must_wait or client.held:
+                client.must_wait = False
+                client.held += 1
+                waiting.append((client, data))
+            else:
+                client.connection.write(data)
+        self._counters.bytes_sent += sent
+        if waiting:
+            self._store.barrier().addCallback(self._durable, waiting)
+        if self._afterwards and not self.dirty:
+            calls, self._afterwards = self._afterwards, []
+            for call in calls:
+                call()
+
+    @staticmethod
+    def _durable(_: None, waiting: list[tuple[Client, bytes]]) -> None:
+        for client, data in waiting:
+            client.held -= 1
+            client.connection.write(data)

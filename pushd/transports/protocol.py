@@ -1,0 +1,355 @@
+"""
+One network connection that speaks MQTT: bytes in, packets to the broker, bytes out.
+
+This is the sole owner of ``dataReceived``, and the one place where an `MQTTError` becomes a CONNACK, a
+DISCONNECT or silence. It decides nothing else. `pushd.transports.tcp` has the shorter way out for plain TCP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pushd.broker.broker import Broker
+from pushd.broker.client import Client
+from pushd.broker.express import handle_express
+from pushd.broker.interfaces import Credentials, IConnection, PeerCertificate
+from pushd.broker.policy import Policy
+from pushd.broker.wheel import TimingWheel
+from pushd.mqtt.codes import ReasonCode, Version
+from pushd.mqtt.connection import Connection, Phase
+from pushd.mqtt.errors import MQTTError, Refused
+from pushd.mqtt.packets import Connack, Connect, Disconnect, Packet
+from pushd.mqtt.wire import decode_varint
+from pushd.mqtt.writer import encode
+
+log = Logger()
+
+# How much a peer that does not read may leave in our memory before QoS 0 messages for it are dropped.
+# FlashMQ's default; what the kernel buffers comes on top.
+MAX_WRITE_BUFFER_BYTES = 1024 * 1024
+
+# How long a connection that we close may take to accept our last bytes before it is cut off.
+CLOSE_TIMEOUT_S = 5.0
+
+
+class Transport(Protocol):
+    """What this needs of Twisted's transports: those of TCP, TLS and Unix sockets have it."""
+
+    def write(self, data: bytes) -> None: ...
+    def loseConnection(self) -> None: ...
+    def abortConnection(self) -> None: ...
+    def getPeer(self) -> IAddress: ...
+    def getHandle(self) -> Any: ...
+    def pauseProducing(self) -> None: ...
+    def resumeProducing(self) -> None: ...
+    def registerProducer(self, producer: object, streaming: bool) -> None: ...
+    def unregisterProducer(self) -> None: ...
+
+
+@implementer(IProtocol, IConnection, IPushProducer)
+class MQTTProtocol:
+    """
+    Twisted's protocol and the broker's `IConnection`. Not a subclass of Twisted's `Protocol`, whose instances
+    have a ``__dict__``: there is one of these per connection.
+
+    :ivar client: from the accepted CONNECT on.
+    :ivar slot: belongs to the timing wheel.
+    """
+
+    __slots__ = (
+        "_factory",
+        "_heard_at",
+        "_needed",
+        "_patience_s",
+        "_paused",
+        "_rest",
+        "_state",
+        "_unsent",
+        "client",
+        "slot",
+        "transport",
+    )
+
+    def __init__(self, factory: MQTTFactory) -> None:
+        self._factory = factory
+        self._state = Connection(factory.broker.limits.max_packet_size)
+        self._rest: bytearray | None = None  # an incomplete packet, or what came while paused
+        self._needed = 0  # how long `_rest` must be before it is worth looking at
+        self._paused = False
+        self._heard_at = 0.0
+        self._patience_s: float | None = None
+        self._unsent = 0  # bytes given to a transport whose buffer is full
+        self.client: Client | None = None
+        self.slot = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the peer."""
+        peer = self.transport.getPeer()
+        return f"{getattr(peer, 'host', peer)}:{getattr(peer, 'port', '')}"
+
+    # Called by Twisted
+
+    def makeConnection(self, transport: Transport) -> None:  # type: ignore[override]  # narrower than ITransport
+        self.transport = transport
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        # One deadline from here to a whole CONNECT, TLS handshake included.
+        self._wait(self._factory.broker.limits.connect_timeout_s)
+        self._watch_buffer()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._factory.broker.counters.bytes_received += len(data)
+        if self._rest is not None:
+            self._rest += data
+            if len(self._rest) < self._needed or self._paused:
+                return
+            data = bytes(self._rest)
+            self._rest = None
+        if self._paused:
+            self._rest = bytearray(data)
+        else:
+            self._consume(data)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._patience_s = None
+        self._state.close()
+        self._rest = None
+        self._factory.connection_count -= 1
+        client, self.client = self.client, None
+        if client is not None:
+            if client.session.client is client and client.policy.log_connections:
+                log.info("Client {id} closed its connection.", id=client.session.client_id, log_type="notice")
+            client.lost()
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self._unsent = 1
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty again."""
+        self._unsent = 0
+        if self.client is not None:
+            self.client.congested = False
+
+    def stopProducing(self) -> None:
+        """The transport is gone; ``connectionLost`` follows."""
+
+    def _watch_buffer(self) -> None:
+        self.transport.registerProducer(self, True)
+
+    # Bytes in
+
+    def _consume(self, data: bytes) -> None:
+        at = 0
+        state = self._state
+        try:
+            while not self._paused:
+                if self.client is not None:
+                    at = handle_express(self.client, data, at)
+                cut = state.next_packet(data, at)
+                if cut is None:
+                    break
+                packet, at = cut
+                self._handle(packet)
+        except MQTTError as error:
+            self._broken(error)
+            return
+        except Exception:
+            log.failure("{connection!r} failed", connection=self)
+            self.close(ReasonCode.UNSPECIFIED_ERROR)
+            return
+        if at and self.client is not None:
+            self._heard_at = self._factory.wheel.now
+        if at < len(data) and state.phase is not Phase.CLOSED:
+            self._keep(data, at)
+
+    def _handle(self, packet: Packet) -> None:
+        if self.client is not None:
+            self.client.on_packet(packet)
+        elif isinstance(packet, Connect):
+            self._factory.broker.counters.messages_received += 1
+            self._connect(packet)
+
+    def _keep(self, data: bytes, at: int) -> None:
+        """Keep an incomplete packet, and how long it will be: a byte at a time must not cost a look each."""
+        self._rest = bytearray(data[at:])
+        header = decode_varint(data, at + 1)
+        self._needed = 0 if header is None else header[1] - at + header[0]
+
+    def _connect(self, packet: Connect) -> None:
+        credentials = Credentials(
+            packet.client_id,
+            packet.username,
+            packet.password,
+            self.address,
+            self._factory.peer_certificate(self.transport),
+        )
+        deciding = self._factory.broker.connect(packet, credentials, self._factory.policy, self)
+        if deciding is not None:
+            self.pause()
+            deciding.addErrback(self._failed)
+            deciding.addCallback(lambda _: self.resume())
+
+    def _failed(self, failure: Failure) -> None:
+        log.failure("{connection!r} failed", failure=failure, connection=self)
+        self.close(ReasonCode.UNSPECIFIED_ERROR)
+
+    def _broken(self, error: MQTTError) -> None:
+        """The one place where an exception becomes CONNACK, DISCONNECT or silence."""
+        if isinstance(error, Refused) and self.client is None:
+            self.refuse(error.code, str(error))
+            return
+        log.info(
+            "{connection}: {error} ({code}), disconnecting",
+            connection=self._name(),
+            error=error,
+            code=f"0x{error.code:02X} {error.code.name}",
+            log_type="notice",
+        )
+        self.close(error.code)
+
+    def _name(self) -> str:
+        if self.client is None:
+            return f"Connection from {self.address}"
+        return f"Client {self.client.session.client_id} ({self.address})"
+
+    # What the broker tells its client's connection
+
+    def accept(self, client: Client, keep_alive_s: float) -> None:
+        if self._state.phase is Phase.CLOSED:  # it went away while the verdict was pending
+            client.lost()
+            return
+        self._state.accept()
+        self.client = client
+        # One and a half times the keep alive (v3 [MQTT-3.1.2-24], v5 [MQTT-3.1.2-22]).
+        self._wait(keep_alive_s * 1.5 if keep_alive_s else None)
+
+    def refuse(self, code: ReasonCode, cause: str) -> None:
+        if self._state.phase is Phase.CLOSED:
+            return
+        log.info(
+            "Connection from {address} refused: {cause} ({code})",
+            address=self.address,
+            cause=cause,
+            code=f"0x{code:02X} {code.name}",
+            log_type="notice",
+        )
+        self.write(encode(Connack(code=code), self._state.version))
+        self._close()
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+        if self._unsent:
+            self._add_unsent(len(data))
+
+    def _add_unsent(self, count: int) -> None:
+        self._unsent += count
+        if self._unsent > MAX_WRITE_BUFFER_BYTES and self.client is not None:
+            self.client.congested = True
+
+    def close(self, code: ReasonCode) -> None:
+        if self._state.phase is Phase.CLOSED and self._patience_s == CLOSE_TIMEOUT_S:
+            return
+        if self.client is not None and self._state.version is Version.V5 and code >= 0x80:
+            self.client.send(encode(Disconnect(code), Version.V5))  # v5 §4.13.1
+        self._close()
+
+    def _close(self) -> None:
+        self._state.close()
+        self._rest = None
+        self._wait(CLOSE_TIMEOUT_S)
+        # At the end of the turn, so that what is in the outbox goes first.
+        self._factory.broker.turn.afterwards(self.transport.loseConnection)
+
+    def pause(self) -> None:
+        self._paused = True
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self._state.phase is Phase.CLOSED:
+            return
+        rest, self._rest = self._rest, None
+        if rest:
+            self._consume(bytes(rest))
+        if not self._paused:
+            self.transport.resumeProducing()
+
+    # On the wheel: CONNECT in time, keep-alive, and an end to closing
+
+    def _wait(self, patience_s: float | None) -> None:
+        self._heard_at = self._factory.wheel.now
+        self._patience_s = patience_s
+        self._factory.wheel.add(self)
+
+    def due_at(self) -> float | None:
+        if self._patience_s is None:
+            return None
+        # What was heard in the current slot of the wheel may be a tick younger than `_heard_at`: never early.
+        return self._heard_at + self._patience_s + TimingWheel.TICK_S
+
+    def on_due(self) -> None:
+        if self._state.phase is Phase.CLOSED:
+            self._patience_s = None
+            self.transport.abortConnection()
+            return
+        log.info(
+            "{connection} has exceeded its time, disconnecting", connection=self._name(), log_type="notice"
+        )
+        self.close(ReasonCode.KEEP_ALIVE_TIMEOUT)
+
+
+def no_certificate(transport: Transport) -> PeerCertificate | None:
+    """What a listener without TLS knows of its peers' certificates."""
+    return None
+
+
+class MQTTFactory(Factory):
+    """
+    One listener.
+
+    :param peer_certificate: the verified certificate of a connection's peer, if it showed one.
+    :ivar connection_count: how many network connections are open.
+    """
+
+    noisy = False
+    protocol_class: type[MQTTProtocol] = MQTTProtocol
+
+    def __init__(
+        self,
+        broker: Broker,
+        policy: Policy,
+        max_connections: int = -1,
+        peer_certificate: Callable[[Transport], PeerCertificate | None] = no_certificate,
+    ) -> None:
+        self.broker = broker
+        self.wheel = broker.wheel
+        self.policy = policy
+        self.max_connections = max_connections
+        self.peer_certificate = peer_certificate
+        self.connection_count = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> MQTTProtocol | None:  # type: ignore[override]  # no `factory` on it
+        if 0 <= self.max_connections <= self.connection_count:
+            log.info(
+                "Connection from {address} denied: max_connections of {listener} reached",
+                address=getattr(addr, "host", addr),
+                listener=self.policy.name,
+                log_type="notice",
+            )
+            return None
+        self.connection_count += 1
+        self.broker.counters.connections_accepted += 1
+        return self.protocol_class(self)

@@ -1,0 +1,56 @@
+"""
+Plain TCP: one `send` per connection and turn, straight to the socket.
+
+Twisted's `write` buffers and asks the reactor to tell when the socket is writable: two `epoll_ctl` and
+another turn for every message. A socket with nothing in Twisted's buffer is nearly always writable, so we
+try first and leave to Twisted only what the kernel does not take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pushd.transports.protocol import MQTTFactory, MQTTProtocol
+
+
+class TCPProtocol(MQTTProtocol):
+    """An MQTT connection whose transport has a socket of its own."""
+
+    __slots__ = ("_send",)
+
+    _send: Callable[[bytes], int]
+
+    def _watch_buffer(self) -> None:
+        """There is no buffer to watch before `write` overflows."""
+        self._send = self.transport.getHandle().send
+
+    def write(self, data: bytes) -> None:
+        if self._unsent:
+            self._leave(data)
+            return
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # reset by the peer: the reactor is about to say connectionLost
+        if sent < len(data):
+            self._leave(data[sent:])
+
+    def _leave(self, data: bytes) -> None:
+        """Give Twisted what the kernel did not take, and be told when that is gone, too."""
+        if not self._unsent:
+            self.transport.registerProducer(self, False)  # calls resumeProducing at once
+        self._add_unsent(len(data))
+        self.transport.write(data)
+
+    def resumeProducing(self) -> None:
+        if self._unsent:  # not the call at the registration
+            self.transport.unregisterProducer()
+            super().resumeProducing()
+
+
+class TCPFactory(MQTTFactory):
+    """A listener of plain TCP."""
+
+    protocol_class = TCPProtocol
