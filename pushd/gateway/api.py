@@ -1,0 +1,158 @@
+"""
+The pages of the gateway: what is at which path.
+
+    POST|PUT  /                        ntfy's JSON object
+    POST|PUT  /<topic>                 the body is the message; %2F in the topic is a level's end
+    POST|PUT  /v1/publish/<mqtt/topic> the body is the payload, byte for byte
+    GET       /v1/health               open to all
+    OPTIONS   anything                 what a browser may send from another site's page: everything
+
+Pushing is the hot path and a plain resource. The other pages of ``/v1`` are klein's: half as fast, and easier
+to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+from werkzeug.exceptions import HTTPException
+
+from pushd.broker.interfaces import Principal
+from pushd.gateway import problems
+from pushd.gateway.guards import Guard
+from pushd.gateway.messages import Message, new_id
+from pushd.gateway.problems import OF_REASON_CODE, Refusal
+from pushd.gateway.pushes import Push, push_of_bytes, push_of_json, push_of_text
+from pushd.gateway.request import GatewayRequest
+from pushd.gateway.topics import topic_of_segment, topic_of_segments
+from pushd.mqtt.codes import QoS, ReasonCode
+
+_ACCEPTED = frozenset({ReasonCode.SUCCESS, ReasonCode.NO_MATCHING_SUBSCRIBERS})
+
+
+class Publisher(Protocol):
+    """The one thing that the gateway asks of the broker."""
+
+    def publish(
+        self, principal: Principal, topic: str, payload: bytes, qos: QoS, retain: bool
+    ) -> Deferred[ReasonCode]:
+        """
+        Publish for `principal`, if it may.
+
+        :return: fires when the message is stored as durably as its QoS asks for, or with why it was refused.
+        """
+
+
+class Root(Resource):
+    """Sends each request to its page."""
+
+    def __init__(
+        self, guard: Guard, publisher: Publisher, healthy: Callable[[], bool], now: Callable[[], float]
+    ) -> None:
+        super().__init__()
+        self._push = PushPage(guard, publisher, now)
+        self._version_1 = VersionOne(healthy).app.resource()
+        self._preflight = Preflight()
+
+    def getChildWithDefault(self, segment: bytes, request: GatewayRequest) -> IResource:
+        if request.method == b"OPTIONS":
+            return self._preflight
+        if segment == b"v1" and request.postpath and request.postpath[0] != b"publish":
+            _check_path(request)
+            return self._version_1
+        return self._push
+
+
+class PushPage(Resource):
+    """Takes pushes in all their spellings and answers with ntfy's message object."""
+
+    isLeaf = True
+
+    def __init__(self, guard: Guard, publisher: Publisher, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._guard = guard
+        self._publisher = publisher
+        self._now = now
+
+    def render(self, request: GatewayRequest) -> int:
+        """
+        :raises Refusal: 40401, a method or path that is nothing.
+        """
+        if request.method not in (b"POST", b"PUT") or not _is_push_path(request):
+            raise Refusal(problems.NOT_FOUND)
+        return request.answer_with(self._publish(request))
+
+    async def _publish(self, request: GatewayRequest) -> bytes:
+        caller = await self._guard.identify(request)
+        push = read_push(request)
+        parameters = push.parameters
+        code = await self._publisher.publish(
+            caller, push.topic, push.payload, parameters.qos, parameters.retain
+        )
+        if code not in _ACCEPTED:
+            raise Refusal(OF_REASON_CODE.get(code, problems.INTERNAL_ERROR))
+        return Message(new_id(), int(self._now()), push.topic, push.payload, parameters).to_json()
+
+
+def read_push(request: GatewayRequest) -> Push:
+    """
+    :raises Refusal: it makes no sense.
+    """
+    headers, query, body = request.requestHeaders.getAllRawHeaders(), request.args, request.body
+    first, *others = request.segments
+    if others:
+        return push_of_bytes(topic_of_segments(others[1:]), body, headers, query)
+    if not first:
+        return push_of_json(body, headers, query)
+    return push_of_text(topic_of_segment(first), body, headers, query)
+
+
+def _check_path(request: GatewayRequest) -> None:
+    """klein answers a path that is not UTF-8 with plain text, and logs it as an error of ours."""
+    try:
+        b"/".join(request.segments).decode()
+    except UnicodeDecodeError:
+        raise Refusal(problems.NOT_FOUND) from None
+
+
+def _is_push_path(request: GatewayRequest) -> bool:
+    return len(request.segments) == 1 or request.segments[:2] == [b"v1", b"publish"]
+
+
+class VersionOne:
+    """The pages under ``/v1`` that are not pushes."""
+
+    app = Klein()
+
+    def __init__(self, healthy: Callable[[], bool]) -> None:
+        self._healthy = healthy
+
+    @app.route("/health", methods=["GET"])
+    def health(self, request: GatewayRequest) -> bytes:
+        """For probes and load balancers. It says neither who we are nor why we are not well."""
+        if self._healthy():
+            return request.prepared(b'{"healthy":true}\n')
+        return request.prepared(b'{"healthy":false}\n', 503)
+
+    @app.handle_errors(HTTPException)  # type: ignore[arg-type]  # klein's stub knows only IRequest here
+    def no_such_page(self, request: GatewayRequest, failure: Failure) -> bytes:
+        """A wrong method is a wrong page, too: ntfy tells them not apart, and its clients cannot."""
+        return request.prepared(problems.NOT_FOUND.body, problems.NOT_FOUND.http)
+
+
+class Preflight(Resource):
+    """``OPTIONS``, with which a browser asks whether a page of another site may send what it is about to."""
+
+    isLeaf = True
+
+    def render(self, request: GatewayRequest) -> int:
+        request.setHeader(b"Access-Control-Allow-Methods", b"GET, PUT, POST, PATCH, DELETE")
+        request.setHeader(b"Access-Control-Allow-Headers", b"*")
+        request.answer(b"")
+        return NOT_DONE_YET

@@ -1,0 +1,198 @@
+"""
+One HTTP/1.1 connection: Twisted's parser, made strict and put on a clock.
+
+**Strict.** Where two servers can read one request differently, what is a body to one is a second request to
+the other (request smuggling). Whatever could be read in two ways is answered 400 and the connection closed: both
+framings at once, obsolete line folding, bare line feeds, no or several ``Host``. What is merely too large is
+refused from what its headers announce, before the body is read.
+
+**On a clock.** A connection is in one phase at a time, and each phase has its patience:
+
+    IDLE --first line--> RECEIVING --last byte--> ANSWERING --answered--> IDLE
+      |                      |  `-- body too large --> DRAINING --.
+      `----------------------+--------------------------------------> CLOSING
+
+One timer per connection looks at the deadline when it fires, instead of being moved with every request: a
+request then costs a few assignments and no change to the reactor's heap of timers.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+
+from twisted.internet.interfaces import IDelayedCall, ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
+
+from pushd.gateway import problems
+from pushd.gateway.problems import Problem, Refusal
+from pushd.gateway.pushes import body_limit
+from pushd.gateway.request import GatewayRequest, response_of
+
+IDLE_S = 60.0  # between requests of a connection that is kept
+REQUEST_S = 30.0  # from a request's first line to the end of its answer, however slowly the body comes
+DRAIN_S = 2.0  # for a caller to read why we take no more of the body that it is still sending
+CLOSE_S = 15.0  # for a caller to take what is left of an answer
+
+# Browsers send 20 or so headers; ntfy's clients may add as many parameters.
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 16_384  # request line and headers together
+
+_HOST = re.compile(rb"[-A-Za-z0-9._~%!$&'()*+,;=:\[\]]*")  # RFC 9112 §3.2; it may be empty
+_TWO_LINES = re.compile(rb"[\r\n\0]")
+
+
+class Phase(IntEnum):
+    """What a connection is doing. From DRAINING on nothing that it says is heard."""
+
+    IDLE = 0
+    RECEIVING = 1
+    ANSWERING = 2
+    DRAINING = 3
+    CLOSING = 4
+    CLOSED = 5
+
+
+# ANSWERING goes on with the deadline of RECEIVING.
+PATIENCE_S = {Phase.IDLE: IDLE_S, Phase.RECEIVING: REQUEST_S, Phase.DRAINING: DRAIN_S, Phase.CLOSING: CLOSE_S}
+
+# The timer fires at least this often, so a phase with at least this patience may begin without moving it.
+_LOOK_S = min(IDLE_S, REQUEST_S)
+
+
+class GatewayChannel(HTTPChannel):
+    """Made by `pushd.gateway.site.GatewaySite`, whose `reactor` tells the time."""
+
+    maxHeaders = MAX_HEADERS
+    totalHeadersSize = MAX_HEADER_BYTES
+    requests: list[GatewayRequest]
+    transport: ITCPTransport
+
+    _phase = Phase.IDLE
+    _deadline = 0.0
+    _timer: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        self._enter(Phase.IDLE)
+        self._timer = self.callLater(_LOOK_S, self._look)
+        super().connectionMade()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._phase = Phase.CLOSED
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super().connectionLost(reason)
+
+    def dataReceived(self, data: bytes) -> None:
+        """The one place where something that is not HTTP as we want it becomes an answer."""
+        if self._phase >= Phase.DRAINING:
+            return
+        try:
+            super().dataReceived(data)
+        except Refusal as refusal:
+            self._refuse(refusal.problem)
+
+    # Reading: everything below may raise Refusal
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._phase is Phase.IDLE and line:
+            self._enter(Phase.RECEIVING)
+        # An obsolete folded header (RFC 9112 §5.2), or what another server would read as two lines.
+        if line[:1] in (b" ", b"\t") or _TWO_LINES.search(line):
+            raise Refusal(problems.MALFORMED_REQUEST)
+        super().lineReceived(line)
+
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            accepted: bool = super().headerReceived(line)
+        except ValueError:  # a Content-Length of more digits than Python's integers take
+            raise Refusal(problems.MALFORMED_REQUEST) from None
+        return accepted
+
+    def allHeadersReceived(self) -> None:
+        request = self.requests[-1]
+        _check_host(request.requestHeaders, self._version)
+        _check_framing(request.requestHeaders, self._version)
+        request.body_limit = body_limit(self._path)
+        request.body_limit.check(self.length or 0)  # None is for a body in chunks: checked as it comes
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        self._phase = Phase.ANSWERING
+        super().allContentReceived()
+
+    def requestDone(self, request: GatewayRequest) -> None:
+        self._enter(Phase.IDLE)
+        super().requestDone(request)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        raise Refusal(problems.MALFORMED_REQUEST)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # Twisted's name for what it does with all that its parser refuses. Without this method the answer
+        # would be a 400 without a body.
+        raise Refusal(problems.MALFORMED_REQUEST)
+
+    # Ending
+
+    def _refuse(self, problem: Problem) -> None:
+        self.transport.write(response_of(problem))
+        if problem.http == 413:
+            # To close with bytes unread is to reset the connection: many callers would never see why.
+            self._enter(Phase.DRAINING)
+        else:
+            self.loseConnection()
+
+    def loseConnection(self) -> None:
+        self._enter(Phase.CLOSING)
+        super().loseConnection()
+
+    # The clock
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._deadline = self.factory.reactor.seconds() + PATIENCE_S[phase]
+        if PATIENCE_S[phase] < _LOOK_S and self._timer is not None:
+            self._timer.reset(PATIENCE_S[phase])
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._deadline <= self.factory.reactor.seconds():
+            self._lose_patience()
+        if self._phase is not Phase.CLOSED:
+            left_s = self._deadline - self.factory.reactor.seconds()
+            self._timer = self.callLater(min(max(left_s, 0.0), _LOOK_S), self._look)
+
+    def _lose_patience(self) -> None:
+        if self._phase is Phase.RECEIVING:
+            self._refuse(problems.REQUEST_TIMEOUT)
+        elif self._phase is Phase.ANSWERING:
+            self.requests[0].refuse(problems.NO_ANSWER_IN_TIME)
+        elif self._phase is Phase.CLOSING:
+            self._phase = Phase.CLOSED
+            self.transport.abortConnection()
+        else:
+            self.loseConnection()
+
+
+def _check_host(headers: Headers, version: bytes) -> None:
+    """RFC 9112 §3.2: exactly one Host, or 400; HTTP/1.0 had none yet."""
+    hosts = headers.getRawHeaders(b"Host", ())
+    if len(hosts) != 1 and (hosts or version != b"HTTP/1.0"):
+        raise Refusal(problems.MALFORMED_REQUEST)
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise Refusal(problems.MALFORMED_REQUEST)
+
+
+def _check_framing(headers: Headers, version: bytes) -> None:
+    """RFC 9112 §6.1: a body has one length. Twisted refuses most of this itself, but lets "identity" pass."""
+    codings = headers.getRawHeaders(b"Transfer-Encoding")
+    if codings is None:
+        return
+    only_chunked = len(codings) == 1 and codings[0].lower() == b"chunked"
+    if not only_chunked or headers.hasHeader(b"Content-Length") or version == b"HTTP/1.0":
+        raise Refusal(problems.MALFORMED_REQUEST)

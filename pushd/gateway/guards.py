@@ -1,0 +1,116 @@
+"""
+Who is calling.
+
+A caller shows a user name and a password with Basic authentication, in the ``Authorization`` header or, for
+those who can set no header, as its value in raw URL-safe base64 in ``?auth=``. Schemes that belong to
+others (a Web Push sender's ``vapid``) are none of our business and leave the caller anonymous. Access
+tokens, as ``Bearer`` or as the password of an empty user name, do not exist here: whoever shows one shows
+something wrong.
+
+Wrong credentials are 401. Whoever shows none is never told 401, but 403 at the first thing that needs a
+name: ntfy's clients tell "log in again" from "not yours" by it. Nor does a 401 carry a
+``WWW-Authenticate``: it would make browsers put up a log-in box of their own in front of a web
+application's.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+
+from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate
+from pushd.gateway import problems
+from pushd.gateway.problems import Refusal
+from pushd.gateway.request import GatewayRequest
+from pushd.mqtt.codes import ReasonCode
+
+_NO_ANSWER_NOW = frozenset({ReasonCode.SERVER_BUSY, ReasonCode.SERVER_UNAVAILABLE})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A `pushd.broker.interfaces.Principal` that is no MQTT client."""
+
+    username: str | None
+    client_id: str = ""
+
+
+class Guard:
+    """
+    Turns a request into a `Caller`, or away.
+
+    :param peer_certificate: finds the verified certificate of a transport's peer, or ``None``.
+    """
+
+    def __init__(
+        self, authenticator: IAuthenticator, peer_certificate: Callable[[object], PeerCertificate | None]
+    ) -> None:
+        self._authenticator = authenticator
+        self._peer_certificate = peer_certificate
+
+    async def identify(self, request: GatewayRequest) -> Caller:
+        """
+        :raises Refusal: 40101 for wrong credentials, 40301 for none where some are needed, 50300.
+        """
+        username, password = shown(request)
+        credentials = Credentials(
+            client_id="",
+            username=username,
+            password=password,
+            address=_address(request),
+            certificate=self._peer_certificate(request.transport),
+        )
+        verdict = self._authenticator.authenticate(credentials)
+        if isinstance(verdict, Deferred):
+            verdict = await verdict
+        if verdict is ReasonCode.SUCCESS:
+            return Caller(credentials.username)
+        if verdict in _NO_ANSWER_NOW:
+            raise Refusal(problems.UNAVAILABLE)
+        raise Refusal(problems.FORBIDDEN if username is None else problems.UNAUTHORIZED)
+
+
+def shown(request: GatewayRequest) -> tuple[str | None, bytes | None]:
+    """
+    The user name and password that `request` shows; ``(None, None)`` if none.
+
+    :raises Refusal: 40101, it shows some that cannot be read, or a token.
+    """
+    scheme, _, value = _authorization(request).partition(b" ")
+    if scheme.lower() == b"bearer":
+        raise Refusal(problems.UNAUTHORIZED)
+    if scheme.lower() != b"basic":
+        return None, None
+    try:
+        user, colon, password = base64.b64decode(value.strip(), validate=True).partition(b":")
+        username = user.decode()
+    except ValueError:
+        raise Refusal(problems.UNAUTHORIZED) from None
+    if not username or not colon or _CONTROL.search(username):  # RFC 7617 §2 on control characters
+        raise Refusal(problems.UNAUTHORIZED)
+    return username, password
+
+
+def _authorization(request: GatewayRequest) -> bytes:
+    """The header ``Authorization``, or the query parameter that stands for it and goes before it."""
+    encoded = request.argument(b"authorization") or request.argument(b"auth")
+    if not encoded:
+        return (request.getHeader(b"authorization") or b"").strip()
+    try:
+        standard = encoded.rstrip(b"=").translate(_STANDARD_ALPHABET)
+        return base64.b64decode(standard + b"=" * (-len(standard) % 4), validate=True).strip()
+    except binascii.Error:
+        raise Refusal(problems.UNAUTHORIZED) from None
+
+
+def _address(request: GatewayRequest) -> str:
+    client = request.getClientAddress()
+    return client.host if isinstance(client, IPv4Address | IPv6Address) else ""

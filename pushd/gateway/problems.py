@@ -1,0 +1,96 @@
+"""
+The catalogue of what the gateway answers when it does not answer 200.
+
+A problem is ntfy's error object, ``{"code":40301,"http":403,"error":"forbidden"}``. Clients unpack it into
+a function that takes exactly these names (and an optional ``link``), so no row ever gets another field. The
+code is the HTTP status with two digits behind it; codes that ntfy has keep ntfy's meaning, and where it has
+none for what is wrong the row ends in 00.
+
+    Refusal        raised anywhere while a request is read; carries its `Problem`
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from pushd.mqtt.codes import ReasonCode
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One row of the catalogue. `body` is the whole answer, made once."""
+
+    code: int
+    error: str
+    body: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shown = {"code": self.code, "http": self.http, "error": self.error}
+        object.__setattr__(self, "body", json.dumps(shown, separators=(",", ":")).encode() + b"\n")
+
+    @property
+    def http(self) -> int:
+        """The HTTP status."""
+        return self.code // 100
+
+
+class Refusal(Exception):
+    """A request that is turned down; the caller is told its `problem` and nothing else."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.error)
+        self.problem = problem
+
+
+# The request is not HTTP as we speak it, or says something that means nothing.
+MALFORMED_REQUEST = Problem(40000, "invalid request: malformed HTTP, or too many headers")
+TOO_MANY_PARAMETERS = Problem(40000, "invalid request: too many query parameters")
+CONTROL_CHARACTER = Problem(40000, "invalid request: control character in a parameter")
+QOS_INVALID = Problem(40000, "invalid request: qos must be 0, 1 or 2")
+RETAIN_INVALID = Problem(40000, "invalid request: retain must be yes or no")
+PRIORITY_INVALID = Problem(40007, "invalid priority parameter: must be 1 to 5 or a name")
+TOPIC_INVALID = Problem(40009, "invalid request: topic invalid")
+TOPIC_RESERVED = Problem(40010, "invalid request: topic name is reserved")
+ACTIONS_INVALID = Problem(40018, "invalid request: actions invalid")
+CLICK_INVALID = Problem(40000, "invalid request: click must be a URI")
+ICON_INVALID = Problem(40021, "invalid request: icon must be an http or https URL")
+JSON_INVALID = Problem(40024, "invalid request: body must be a JSON object with a topic")
+
+# What this server does not offer. It says so; a parameter it cannot honour is never silently dropped.
+EMAIL_OFF = Problem(40001, "e-mail notifications are not enabled")
+DELAY_OFF = Problem(40004, "invalid delay parameter: scheduled delivery is not enabled")
+ATTACHMENTS_OFF = Problem(40014, "invalid request: body is not text, or a file; attachments are not enabled")
+CALL_OFF = Problem(40032, "invalid request: phone calls are not enabled")
+TEMPLATE_OFF = Problem(40043, "invalid request: templates are not enabled")
+SEQUENCE_OFF = Problem(40000, "invalid request: sequence ids are not enabled")
+POLL_OFF = Problem(40000, "invalid request: poll requests are not enabled")
+RETAIN_OFF = Problem(40000, "invalid request: retained messages are not enabled")
+QOS_OFF = Problem(40000, "invalid request: this qos is not enabled")
+
+UNAUTHORIZED = Problem(40101, "unauthorized")
+FORBIDDEN = Problem(40301, "forbidden")
+NOT_FOUND = Problem(40401, "page not found")
+REQUEST_TIMEOUT = Problem(40800, "request was not complete in time")
+MESSAGE_TOO_LARGE = Problem(41301, "message too large")
+JSON_TOO_LARGE = Problem(41303, "JSON body too large")
+TOO_MANY_REQUESTS = Problem(42901, "limit reached: too many requests")
+
+INTERNAL_ERROR = Problem(50001, "internal server error")
+UNAVAILABLE = Problem(50300, "service unavailable: try again later")
+NO_ANSWER_IN_TIME = Problem(50400, "message was not stored in time; it may still be")
+QUEUE_FULL = Problem(50700, "the queue of a receiver is full")
+
+# What the broker says to a publish, in HTTP's words. Anything not listed is our own fault.
+OF_REASON_CODE: dict[ReasonCode, Problem] = {
+    ReasonCode.NOT_AUTHORIZED: FORBIDDEN,
+    ReasonCode.TOPIC_NAME_INVALID: TOPIC_INVALID,
+    ReasonCode.PACKET_TOO_LARGE: MESSAGE_TOO_LARGE,
+    ReasonCode.QUOTA_EXCEEDED: QUEUE_FULL,
+    ReasonCode.RETAIN_NOT_SUPPORTED: RETAIN_OFF,
+    ReasonCode.QOS_NOT_SUPPORTED: QOS_OFF,
+    ReasonCode.MESSAGE_RATE_TOO_HIGH: TOO_MANY_REQUESTS,
+    ReasonCode.SERVER_BUSY: UNAVAILABLE,
+    ReasonCode.SERVER_UNAVAILABLE: UNAVAILABLE,
+    ReasonCode.SERVER_SHUTTING_DOWN: UNAVAILABLE,
+}

@@ -1,0 +1,133 @@
+"""
+From a request's parts to a push: which topic, which bytes, which parameters. Nothing here knows sockets.
+
+The bytes follow ntfy's rules: text is trimmed, an empty one becomes ``triggered``, and what is not text
+would be a file. UnifiedPush and ``/v1/publish`` carry bytes for programs: those arrive as they were sent,
+all of them or none (with ``retain``, none clears a topic's retained message, as in MQTT).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pushd.gateway import problems
+from pushd.gateway.parameters import ALIASES, Headers, Parameters, Query, read_parameters
+from pushd.gateway.problems import Problem, Refusal
+from pushd.gateway.topics import topic_of_json
+
+# ntfy takes 4096 bytes and makes a file of anything longer; Apprise, which relies on that, sends up to 8000.
+# 64 KiB lets such clients pass without files, and 500 slow callers hold at most 32 MB of memory with it.
+MESSAGE_LIMIT_BYTES = 65_536
+JSON_LIMIT_BYTES = 2 * MESSAGE_LIMIT_BYTES  # as in ntfy: escapes may double a text
+
+EMPTY_MESSAGE = b"triggered"
+
+
+class BodyLimit(NamedTuple):
+    """How large a request's body may be, and what is said of a larger one."""
+
+    max_bytes: int
+    problem: Problem
+
+    def check(self, size: int) -> None:
+        """
+        :raises Refusal: `size` is too large.
+        """
+        if size > self.max_bytes:
+            raise Refusal(self.problem)
+
+
+_TEXT_LIMIT = BodyLimit(MESSAGE_LIMIT_BYTES, problems.MESSAGE_TOO_LARGE)
+_JSON_LIMIT = BodyLimit(JSON_LIMIT_BYTES, problems.JSON_TOO_LARGE)
+
+
+def body_limit(target: bytes) -> BodyLimit:
+    """
+    :param target: the request's, as it came; only ``/`` takes JSON.
+    """
+    return _JSON_LIMIT if target.partition(b"?")[0] == b"/" else _TEXT_LIMIT
+
+
+_LISTS = frozenset({"tags", "actions"})
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What a caller asks to be published."""
+
+    topic: str
+    payload: bytes
+    parameters: Parameters
+
+
+def push_of_text(topic: str, body: bytes, headers: Headers, query: Query) -> Push:
+    """
+    ``POST /<topic>``.
+
+    :raises Refusal: 40014 if the body is not text; whatever `read_parameters` raises.
+    """
+    parameters = read_parameters(headers, query)
+    if parameters.unifiedpush:
+        return Push(topic, body, parameters)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise Refusal(problems.ATTACHMENTS_OFF) from None
+    return Push(topic, _text_payload(text, parameters), parameters)
+
+
+def push_of_bytes(topic: str, body: bytes, headers: Headers, query: Query) -> Push:
+    """
+    ``POST /v1/publish/<topic>``.
+
+    :raises Refusal: whatever `read_parameters` raises.
+    """
+    parameters = read_parameters(headers, query)
+    return Push(topic, body or parameters.message.encode(), parameters)
+
+
+def push_of_json(body: bytes, headers: Headers, query: Query) -> Push:
+    """
+    ``POST /`` with ntfy's JSON object. Fields that nobody knows are left alone.
+
+    :raises Refusal: 40024 if the body is none; 40009 or 40010 for its topic; 41301 for its message; whatever
+        `read_parameters` raises.
+    """
+    fields = _fields(body)
+    topic = topic_of_json(str(fields.pop("topic", "")))
+    parameters = read_parameters(headers, query, fields)
+    payload = _text_payload(str(fields.get("message", "")), parameters)
+    if len(payload) > MESSAGE_LIMIT_BYTES:
+        raise Refusal(problems.MESSAGE_TOO_LARGE)
+    return Push(topic, payload, parameters)
+
+
+def _text_payload(text: str, parameters: Parameters) -> bytes:
+    return text.strip().encode() or parameters.message.strip().encode() or EMPTY_MESSAGE
+
+
+def _fields(body: bytes) -> dict[str, object]:
+    """The object's fields that mean something to us and are set, each of a plausible type."""
+    try:
+        text = body.decode()
+        loaded = json.loads(text)
+        if "\\ud" in text.lower():  # an escape may spell a lone surrogate: no UTF-8, so no message either
+            json.dumps(loaded, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # also: no UTF-8, and integers of more digits than Python takes
+        raise Refusal(problems.JSON_INVALID) from None
+    if not isinstance(loaded, dict):
+        raise Refusal(problems.JSON_INVALID)
+    fields = {name: loaded[name] for name in ALIASES.keys() | {"topic"} if loaded.get(name) is not None}
+    if not all(_is_plausible(name, value) for name, value in fields.items()):
+        raise Refusal(problems.JSON_INVALID)
+    return fields
+
+
+def _is_plausible(name: str, value: object) -> bool:
+    if isinstance(value, list):
+        return name == "actions" or (name in _LISTS and all(isinstance(tag, str) for tag in value))
+    if name in ("topic", "message"):
+        return isinstance(value, str)
+    return isinstance(value, str | int)  # bool is an int

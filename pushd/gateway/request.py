@@ -1,0 +1,179 @@
+"""
+One HTTP request, as Twisted and klein want it, whose every answer is a JSON object.
+
+What differs from `twisted.web.server.Request`: bodies stay in memory and within their limit (Twisted would
+spool those in chunks to a file, on the reactor's thread), form bodies are not taken apart (curl calls
+everything a form), no answer is ever HTML, and an answer may come after the caller has left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine
+from io import BytesIO
+from typing import Any
+from urllib.parse import unquote_to_bytes
+from wsgiref.handlers import format_date_time
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.error import UnsupportedMethod
+from twisted.web.http import RESPONSES, parse_qs
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from pushd.gateway import problems
+from pushd.gateway.problems import Problem, Refusal
+from pushd.gateway.pushes import BodyLimit
+
+JSON_TYPE = b"application/json"
+MAX_PARAMETERS = 100  # in a query
+
+_log = Logger()
+
+
+class GatewayRequest(Request):
+    """`body_limit` is set by the channel once the headers are there."""
+
+    body_limit: BodyLimit
+    content: BytesIO
+    defaultContentType = None
+    query = b""
+    segments: list[bytes]  # of the path, percent-decoded once: a %2F is within one
+
+    # What the channel calls
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self.body_limit.check(self.content.tell() + len(data))
+        self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path, _, self.query = origin_form(path).partition(b"?")
+        self.args = {}
+        self.process()
+
+    def process(self) -> None:
+        """Find the resource and let it answer; whatever goes wrong on the way is answered too."""
+        self.site = self.channel.site  # type: ignore[attr-defined]  # `Site.buildProtocol` puts it there
+        try:
+            self.args = _arguments(self.query)
+            self.segments = _segments(self.path)
+            self.prepath, self.postpath = [], self.segments.copy()
+            self.render(self.site.getResourceFor(self))
+        except Exception:
+            self._failed(Failure())
+
+    def render(self, resource: IResource) -> None:
+        """`resource` answers with bytes, or with NOT_DONE_YET and later."""
+        answer = resource.render(self)
+        if answer is not NOT_DONE_YET:
+            assert isinstance(answer, bytes)
+            self.answer(answer)
+
+    # What resources call
+
+    @property
+    def body(self) -> bytes:
+        """All of it, at most the limit."""
+        return self.content.getvalue()
+
+    def argument(self, name: bytes) -> bytes:
+        """The first value of `name` in the query, percent-decoded; empty if there is none."""
+        values: list[bytes] = self.args.get(name, [b""])
+        return values[0]
+
+    def answer_with(self, answering: Coroutine[Deferred[Any], Any, bytes]) -> int:
+        """Answer with what `answering` comes to. A resource's ``render`` returns this call's result."""
+        Deferred.fromCoroutine(answering).addCallback(self.answer).addErrback(self._failed)
+        return NOT_DONE_YET
+
+    def answer(self, body: bytes, status: int = 200) -> None:
+        """Send the whole answer, unless there was one already or the caller has left."""
+        if not self.finished and self.channel is not None:
+            self.write(self.prepared(body, status))
+            self.finish()
+
+    def prepared(self, body: bytes, status: int = 200) -> bytes:
+        """Set status and headers for `body`, which klein's pages return: klein itself writes and finishes."""
+        self.setResponseCode(status)
+        headers = self.responseHeaders
+        headers.setRawHeaders(b"Server", [b"pushd"])
+        headers.setRawHeaders(b"Date", [http_date()])
+        headers.setRawHeaders(b"Content-Type", [JSON_TYPE])
+        headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+        headers.setRawHeaders(b"Access-Control-Allow-Origin", [b"*"])
+        return body
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer with `problem`."""
+        self.answer(problem.body, problem.http)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """An exception that nobody meant: logged with its traceback, which the caller does not see."""
+        _log.failure("answering {method} failed", failure=reason, method=self.method)
+        self.refuse(problems.INTERNAL_ERROR)
+        return reason
+
+    def getRequestHostname(self) -> bytes:
+        """
+        A name for klein, which only needs one to make absolute redirects, and we send none. What the caller
+        calls us is kept away from it: a name that does not fit IDNA would end in an exception.
+        """
+        return b"localhost"
+
+    def _failed(self, reason: Failure) -> None:
+        error = reason.value
+        if isinstance(error, Refusal):
+            self.refuse(error.problem)
+        elif isinstance(error, UnsupportedMethod):
+            self.refuse(problems.NOT_FOUND)  # ntfy knows pages by path *and* method
+        else:
+            self.processingFailed(reason)
+
+
+def response_of(problem: Problem) -> bytes:
+    """A whole answer for what is no whole request; the connection ends behind it."""
+    return (
+        b"HTTP/1.1 %d %s\r\nServer: pushd\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n"
+        b"Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n%s"
+    ) % (
+        problem.http,
+        RESPONSES[problem.http],
+        http_date(),
+        JSON_TYPE,
+        len(problem.body),
+        problem.body,
+    )
+
+
+def origin_form(target: bytes) -> bytes:
+    """A request target without ``http://host``, which a server must take as well (RFC 9112 §3.2.2)."""
+    if not target.startswith((b"http://", b"https://")):
+        return target
+    _, slash, rest = target.partition(b"://")[2].partition(b"/")
+    return b"/" + rest if slash else b"/"
+
+
+def http_date() -> bytes:
+    """Now, as the header ``Date`` wants it."""
+    return format_date_time(int(time.time())).encode("ascii")
+
+
+def _segments(path: bytes) -> list[bytes]:
+    if not path.startswith(b"/") and path != b"*":  # "OPTIONS *" asks about the server as a whole
+        raise Refusal(problems.MALFORMED_REQUEST)
+    return [unquote_to_bytes(segment) for segment in path[1:].split(b"/")]
+
+
+def _arguments(query: bytes) -> dict[bytes, list[bytes]]:
+    if not query:
+        return {}
+    if query.count(b"&") >= MAX_PARAMETERS:
+        raise Refusal(problems.TOO_MANY_PARAMETERS)
+    arguments: dict[bytes, list[bytes]] = parse_qs(query, keep_blank_values=True)
+    return arguments

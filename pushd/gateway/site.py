@@ -1,0 +1,65 @@
+"""
+The gateway as a factory: everything an HTTP listener needs, put together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import Request
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from pushd.broker.interfaces import IAuthenticator, PeerCertificate
+from pushd.gateway.api import Publisher, Root
+from pushd.gateway.channel import GatewayChannel
+from pushd.gateway.guards import Guard
+from pushd.gateway.request import GatewayRequest
+
+
+def make_site(
+    publisher: Publisher,
+    authenticator: IAuthenticator,
+    *,
+    reactor: IReactorTime,
+    healthy: Callable[[], bool] = lambda: True,
+    peer_certificate: Callable[[object], PeerCertificate | None] = lambda transport: None,
+    now: Callable[[], float] = time.time,
+) -> GatewaySite:
+    """
+    The factory for a listener with ``protocol http``.
+
+    :param publisher: the broker.
+    :param reactor: for deadlines only.
+    :param healthy: what ``/v1/health`` says; asked at each request, so it must be quick.
+    :param peer_certificate: finds the verified client certificate of a TLS transport.
+    :param now: Unix seconds, for message objects.
+    """
+    root = Root(Guard(authenticator, peer_certificate), publisher, healthy, now)
+    return GatewaySite(root, reactor)
+
+
+class GatewaySite(Site):
+    """A `twisted.web.server.Site` that speaks HTTP/1.1 by `GatewayChannel` and keeps no access log."""
+
+    protocol = GatewayChannel  # type: ignore[assignment]  # typed as the proxy that would choose HTTP/2
+    requestFactory = GatewayRequest
+
+    def __init__(self, root: IResource, reactor: IReactorTime) -> None:
+        # The channel has deadlines of its own; with no `timeout` Twisted's idle timer is never started.
+        super().__init__(root, reactor=reactor, timeout=None)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 only: were Twisted's HTTP/2 installed, its connections would pass by all our limits."""
+        return [b"http/1.1"]
+
+    def startFactory(self) -> None:
+        """Not what Twisted does here: no log file is opened, and no timer keeps its date up to date."""
+
+    def stopFactory(self) -> None:
+        """Nothing was started."""
+
+    def log(self, request: Request) -> None:
+        """Twisted's access log has whole request targets in it, and with them ``?auth=``."""
