@@ -266,7 +266,7 @@ BRIDGES = (
 )
 
 OURS = (
-    # From accept to a whole CONNECT, TLS included. Mosquitto gives 20 s times 1.5, which is kind to an attacker.
+    # From accept to a whole CONNECT, TLS included. Mosquitto gives 20 s times 1.5: kind to an attacker.
     Option("connect_timeout", seconds(1, 3600), 10, G, HUP),
 )
 

@@ -40,7 +40,7 @@ def read_settings(
     _check_ports(ports)
     draft = Draft()
     if path is not None:
-        _File(path, _contents(path, origin=path, what=""), draft).read()
+        SettingsFile(path, _contents(path, origin=path, what=""), draft).read()
     location = environ.get("MOSQUITTO_PERSISTENCE_LOCATION")
     if location:
         draft.whole.values["persistence_location"] = location
@@ -84,7 +84,7 @@ def _included(directory: str, origin: str) -> list[str]:
     return [os.path.join(directory, name) for name in chosen]
 
 
-class _File:
+class SettingsFile:
     """One file being read into a draft: the current listener and connection are its own."""
 
     def __init__(self, path: str, contents: bytes, draft: Draft, included: bool = False) -> None:
@@ -190,7 +190,7 @@ class _File:
             raise BadValue("counts in the main file only")
         for path in _included(directory, origin):
             contents = _contents(path, origin, what=f"include_dir: {path} ")
-            _File(path, contents, self._draft, included=True).read()
+            SettingsFile(path, contents, self._draft, included=True).read()
 
     def _open_bridge(self, words: str, origin: str) -> None:
         name = words.split(" ")[0]
@@ -198,7 +198,7 @@ class _File:
             raise BadValue(f"{quoted(name)} is a duplicate of {self._draft.bridges[name].origin}")
         self._bridge = self._draft.bridges[name] = Block(origin)
 
-    _SHAPING: ClassVar[dict[str, Callable[[_File, Any, str], None]]] = {
+    _SHAPING: ClassVar[dict[str, Callable[[SettingsFile, Any, str], None]]] = {
         "listener": _open_listener,
         "per_listener_settings": _set_per_listener,
         "include_dir": _include,

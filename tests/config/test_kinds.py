@@ -1,0 +1,201 @@
+"""What each kind of value takes, and how it says no."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from pushd.config.errors import BadValue, NotYet
+from pushd.config.kinds import (
+    INT_MAX,
+    Anything,
+    Boolean,
+    Choice,
+    Duration,
+    Endpoint,
+    EndpointKind,
+    FilePath,
+    Integer,
+    Kind,
+    LogDestination,
+    ProtocolVersions,
+    Text,
+    port,
+    read_number,
+)
+
+KINDS: tuple[Kind, ...] = (
+    Boolean(),
+    Integer(),
+    port(),
+    Text(),
+    FilePath(),
+    Choice(("mqtt",), later=("websockets",)),
+    Anything(),
+    LogDestination(),
+    EndpointKind(),
+    ProtocolVersions(),
+    Duration(),
+)
+
+
+class EveryKindTests(SynchronousTestCase):
+    @given(st.sampled_from(KINDS), st.text())
+    @settings(max_examples=500, deadline=None)
+    def test_any_text_is_read_or_refused(self, kind: Kind, text: str) -> None:
+        """Whatever stands behind an option's name, reading it ends in a value or in BadValue."""
+        try:
+            kind.read(text)
+        except BadValue as problem:
+            assert str(problem)
+
+    def test_nothing_is_not_a_value(self) -> None:
+        """An option without a value is refused, unless its value never counted."""
+        for kind in KINDS:
+            if not isinstance(kind, Anything):
+                for text in ("", "   "):
+                    self.assertRaises(BadValue, kind.read, text)
+
+
+class BooleanTests(SynchronousTestCase):
+    def test_the_four_words(self) -> None:
+        """true and 1, false and 0 are all there is."""
+        assert [Boolean().read(word) for word in ("true", "1", "false", "0")] == [True, True, False, False]
+
+    def test_other_words_are_refused(self) -> None:
+        """Case counts, and no other language of yes and no is spoken."""
+        for word in ("True", "yes", "on", "2", "true\t", "TRUE"):
+            self.assertRaises(BadValue, Boolean().read, word)
+
+    def test_only_the_first_word_counts(self) -> None:
+        """The rest of the line may be a comment."""
+        assert Boolean().read("  true  # or not") is True
+
+
+class IntegerTests(SynchronousTestCase):
+    def test_bounds_are_included(self) -> None:
+        """Both ends of a range are in it, and their neighbours are refused by name."""
+        kind = Integer(5, 65535)
+        assert kind.read("5") == 5
+        assert kind.read("65535") == 65535
+        assert str(self.assertRaises(BadValue, kind.read, "70000")) == "70000 is above 65535"
+        assert str(self.assertRaises(BadValue, kind.read, "4")) == "4 is below 5"
+
+    def test_a_small_number_may_mean_another(self) -> None:
+        """Where Mosquitto takes negative numbers for "no limit", so does pushd."""
+        assert Integer(1, below=-1).read("-20") == -1
+
+    def test_bases(self) -> None:
+        """Numbers are decimal, hexadecimal with 0x or octal with 0, as Mosquitto 2.1 reads them."""
+        assert [read_number(word) for word in ("16", "0x10", "020", "+16", "-0x10", "0")] == [
+            16,
+            16,
+            16,
+            16,
+            -16,
+            0,
+        ]
+
+    def test_what_is_no_number(self) -> None:
+        """Units, digits of other scripts, Python's underscores and bad octals are refused."""
+        for word in ("10s", "1_000", "٣", "08", "1.5", "0x", "-", "ten", "1e3", "10\t"):
+            self.assertRaises(BadValue, Integer().read, word)
+
+    def test_endless_digits_are_refused(self) -> None:
+        """A number longer than Python converts is out of range, not a crash."""
+        self.assertRaises(BadValue, Integer().read, "9" * 10_000)
+        self.assertRaises(BadValue, Integer().read, str(INT_MAX + 1))
+
+
+class TextTests(SynchronousTestCase):
+    def test_runs_to_the_end_of_the_line(self) -> None:
+        """Spaces at the ends go; spaces inside and a # stay."""
+        assert Text().read("  certs/my ca.crt # new \t") == "certs/my ca.crt # new"
+
+    def test_control_characters_are_refused(self) -> None:
+        """What Mosquitto takes for malformed text is not let into a path or a name."""
+        for text in ("a\tb", "a\x00", "a\x7fb", "a\x85b", "a\ufffeb", "\ufdd0"):
+            self.assertRaises(BadValue, Text().read, text)
+
+    def test_length_counts_bytes(self) -> None:
+        """A limit is one of UTF-8 bytes."""
+        assert Text(max_bytes=4).read("éé") == "éé"
+        self.assertRaises(BadValue, Text(max_bytes=4).read, "ééé")
+
+    def test_forbidden_characters(self) -> None:
+        """A mount point, for one, has no wildcards."""
+        problem = self.assertRaises(BadValue, Text(forbidden="+#").read, "site/+")
+        assert str(problem) == "'site/+' has a '+' in it"
+
+
+class ChoiceTests(SynchronousTestCase):
+    def test_words_to_choose_from_are_named(self) -> None:
+        """A wrong word is answered with the right ones."""
+        problem = self.assertRaises(BadValue, Choice(("ipv4", "ipv6")).read, "ipv5")
+        assert str(problem) == "'ipv5' is not one of ipv4, ipv6"
+
+    def test_a_word_for_later_is_told_apart(self) -> None:
+        """What Mosquitto knows and pushd does not do yet is not called a mistake."""
+        self.assertRaises(NotYet, Choice(("mqtt",), later=("websockets",)).read, "websockets")
+
+
+class LogDestinationTests(SynchronousTestCase):
+    def test_a_file_has_a_path_with_spaces(self) -> None:
+        """The path of a log file is everything to the end of the line."""
+        assert LogDestination().read(" file  /var/log/my pushd.log ") == "file /var/log/my pushd.log"
+
+    def test_a_file_needs_a_path(self) -> None:
+        """``log_dest file`` alone logs nowhere and is refused."""
+        self.assertRaises(BadValue, LogDestination().read, "file ")
+
+    def test_unbuffered_is_understood(self) -> None:
+        """Mosquitto's ``stdout unbuffered`` is stdout."""
+        assert LogDestination().read("stdout unbuffered") == "stdout"
+
+
+class EndpointTests(SynchronousTestCase):
+    def test_port_and_address(self) -> None:
+        """A listener is a port, with or without an address; a # ends the line."""
+        assert EndpointKind().read("1883") == Endpoint(1883, "")
+        assert EndpointKind().read("8883  ::1 ignored") == Endpoint(8883, "::1")
+        assert EndpointKind().read("1883 # all") == Endpoint(1883, "")
+
+    def test_ports_end(self) -> None:
+        """Ports go up to 65535."""
+        assert EndpointKind().read("65535").port == 65535
+        self.assertRaises(BadValue, EndpointKind().read, "65536")
+
+    def test_unix_sockets_are_refused(self) -> None:
+        """Port 0 is a unix socket: without a path a mistake, with one not implemented yet."""
+        assert "path" in str(self.assertRaises(BadValue, EndpointKind().read, "0"))
+        assert "not implemented" in str(self.assertRaises(BadValue, EndpointKind().read, "0 /run/mqtt"))
+
+
+class DurationTests(SynchronousTestCase):
+    def test_units(self) -> None:
+        """A month has 30 days and a year 365."""
+        words = ("90s", "1h", "2d", "1w", "1m", "1y")
+        assert [Duration().read(word) for word in words] == [
+            90,
+            3600,
+            172_800,
+            604_800,
+            2_592_000,
+            31_536_000,
+        ]
+
+    def test_a_unit_and_a_number_are_needed(self) -> None:
+        """Neither 0, nor a number alone, nor a unit alone is a span of time."""
+        for word in ("0d", "14", "d", "-1d", "1x"):
+            self.assertRaises(BadValue, Duration().read, word)
+
+
+class ProtocolVersionsTests(SynchronousTestCase):
+    def test_commas_and_blanks_separate(self) -> None:
+        """Versions stand in any order and spacing."""
+        assert ProtocolVersions().read(" 5, 4,3") == {3, 4, 5}
+
+    def test_other_versions_are_refused(self) -> None:
+        """There is no MQTT 6."""
+        self.assertRaises(BadValue, ProtocolVersions().read, "4, 6")
