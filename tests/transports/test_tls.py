@@ -375,11 +375,14 @@ class ResumptionTests(TlsTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.listener = TlsContextFactory(self.mutual)
+        # OpenSSL forgets the session of a connection that is freed without a goodbye.
+        self.links: list[Link] = []
 
     def connect(self, client: Client) -> Link:
         """Connect, talk (the tickets of TLS 1.3 come with the first bytes) and remember the session."""
         link = Link(self.listener, client)
         link.say_hello()
+        self.links.append(link)
         client.session = link.handle().get_session()
         return link
 
