@@ -42,6 +42,8 @@ class Gauges(NamedTuple):
     clients_total: int  # sessions, with a client or kept without one
     subscriptions: int
     retained_messages: int
+    stored_messages: int  # retained, queued and in flight; one that many sessions wait for counts for each
+    stored_bytes: int  # of their payloads
 
 
 class Broker:
@@ -357,7 +359,21 @@ class Broker:
         return self.store.close()
 
     def gauges(self) -> Gauges:
-        return Gauges(self.online, len(self.sessions), len(self.router.subscriptions), len(self.retained))
+        """Counted anew at each call: not for the hot path."""
+        retained = self.retained.values()
+        messages = len(retained)
+        payload_bytes = sum(len(message.payload) for message in retained)
+        for session in self.sessions.values():
+            messages += session.waiting_messages
+            payload_bytes += session.waiting_bytes
+        return Gauges(
+            self.online,
+            len(self.sessions),
+            len(self.router.subscriptions),
+            len(retained),
+            messages,
+            payload_bytes,
+        )
 
 
 def _invented_id(prefix: str) -> str:

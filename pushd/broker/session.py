@@ -107,6 +107,17 @@ class Session:
         """Whether it outlives its connection, so that its state is recorded."""
         return self.expiry_s != 0.0
 
+    @property
+    def waiting_messages(self) -> int:
+        """How many messages are queued or in flight."""
+        return len(self.inflight) + (len(self.queue) if self.queue else 0)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Their payloads together."""
+        inflight = sum(len(message.payload) for message in self.inflight.values() if message is not None)
+        return self.queued_bytes + inflight
+
     # Messages to the client
 
     def deliver(self, message: Message) -> None:

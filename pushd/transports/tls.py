@@ -104,10 +104,13 @@ class TlsContextFactory:
     hands the result to `use`; `reload` does both at once.
     """
 
-    def __init__(self, files: TlsFiles) -> None:
-        """:raises TlsFileError: a file cannot be used."""
+    def __init__(self, files: TlsFiles, context: SSL.Context | None = None) -> None:
+        """
+        :param context: built from these files, if that was done already.
+        :raises TlsFileError: a file cannot be used.
+        """
         self.files = files
-        self._context = build_context(files)
+        self._context = context or build_context(files)
 
     def reload(self, files: TlsFiles | None = None) -> None:
         """

@@ -1,0 +1,181 @@
+"""
+From settings to objects: what each listener is made of. Reads like a bill of materials.
+
+Reading files is kept apart from using them (`read_files`), so that a reload can do the first in a thread, and
+does the second only when all of the first went well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory
+
+from pushd.auth.acl_file import AclAuthorizer, AclFile
+from pushd.auth.chain import AuthenticatorChain, AuthorizerChain
+from pushd.auth.password_file import PasswordFile, PasswordFileAuthenticator
+from pushd.auth.tls_identity import TlsIdentity, X509Identity
+from pushd.broker.broker import Broker
+from pushd.broker.interfaces import IAuthenticator, PeerCertificate, Principal
+from pushd.broker.limits import Limits
+from pushd.broker.policy import Policy
+from pushd.config.settings import LimitSettings, ListenerSettings, Settings
+from pushd.gateway.site import make_site
+from pushd.mqtt.codes import QoS, ReasonCode
+from pushd.transports.protocol import MQTTFactory
+from pushd.transports.tcp import TCPFactory
+from pushd.transports.tls import TlsContextFactory, TlsFactory, TlsFiles, build_context, peer_certificate
+
+
+@dataclass(slots=True)
+class ReadFiles:
+    """What the files say that the settings name: by path, and TLS contexts by listener."""
+
+    passwords: dict[str | None, PasswordFile | None] = field(default_factory=lambda: {None: None})
+    acls: dict[str | None, AclFile | None] = field(default_factory=lambda: {None: None})
+    contexts: list[SSL.Context | None] = field(default_factory=list)
+
+    def warnings(self) -> list[str]:
+        """What their authors should know, for the log."""
+        files = [*self.passwords.values(), *self.acls.values()]
+        return [warning for file in files if file is not None for warning in file.warnings]
+
+
+def read_files(settings: Settings) -> ReadFiles:
+    """
+    Read each file that the settings name. Changes nothing, so it may run in a thread.
+
+    :raises SecurityFileError: a password or ACL file that cannot be used.
+    :raises TlsFileError: the same for a certificate, key or list.
+    """
+    files = ReadFiles()
+    for listener in settings.listeners:
+        security = listener.security
+        if security.password_file not in files.passwords and security.password_file is not None:
+            files.passwords[security.password_file] = PasswordFile.read(security.password_file)
+        if security.acl_file not in files.acls and security.acl_file is not None:
+            files.acls[security.acl_file] = AclFile.read(security.acl_file)
+        tls_files = _tls_files(listener)
+        files.contexts.append(None if tls_files is None else build_context(tls_files))
+    return files
+
+
+class Door:
+    """
+    One listener: what connections through it are made with, and what a reload may replace.
+
+    :ivar settings: as they were when it was opened.
+    """
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        broker: Broker,
+        run_in_thread: Callable[..., Deferred[Any]],
+        log_connections: bool,
+        reactor: Any,
+    ) -> None:
+        self.settings = settings
+        self._password_check = PasswordFileAuthenticator(None, run_in_thread)
+        self._access_rules = AclAuthorizer(None)
+        self._chain = AuthenticatorChain(self._authenticators(), settings.security.allow_anonymous)
+        self._tls = _tls_files(settings)
+        self._context: TlsContextFactory | None = None
+        self.policy = Policy(
+            name=f"port {settings.port}",
+            authenticator=self._chain,
+            authorizer=AuthorizerChain([self._access_rules]),
+            mount_point=settings.mount_point,
+            allow_zero_length_clientid=settings.security.allow_zero_length_clientid,
+            auto_id_prefix=settings.security.auto_id_prefix,
+            log_connections=log_connections,
+        )
+        self._inner = self._make_factory(broker, reactor)
+
+    @property
+    def connection_count(self) -> int:
+        """How many network connections are open through it."""
+        return self._inner.connection_count if isinstance(self._inner, MQTTFactory) else 0
+
+    def use(self, settings: ListenerSettings, files: ReadFiles, context: SSL.Context | None) -> None:
+        """Go by these files from now on; connections that are open stay."""
+        security = settings.security
+        self._password_check.replace(files.passwords[security.password_file])
+        self._access_rules.replace(files.acls[security.acl_file])
+        self._chain.allow_anonymous = security.allow_anonymous
+        tls_files = _tls_files(settings)
+        if tls_files is None or context is None:
+            return
+        if self._context is None:
+            self._context = TlsContextFactory(tls_files, context)
+        else:
+            self._context.use(tls_files, context)
+
+    def factory(self) -> IProtocolFactory:
+        """What to give to ``listenTCP``."""
+        if self._context is None:
+            return self._inner
+        return TlsFactory(self._context, False, self._inner)
+
+    def _authenticators(self) -> list[IAuthenticator]:
+        if self.settings.use_identity_as_username:
+            return [TlsIdentity("common_name")]
+        if self.settings.use_subject_as_username:
+            return [TlsIdentity("subject")]
+        return [self._password_check]
+
+    def _make_factory(self, broker: Broker, reactor: Any) -> IProtocolFactory:
+        if self.settings.protocol == "http":
+            return make_site(
+                Publisher(broker, self.policy),
+                self._chain,
+                reactor=reactor,
+                peer_certificate=_identity,
+            )
+        make = MQTTFactory if self.settings.tls else TCPFactory
+        return make(broker, self.policy, self.settings.max_connections, _identity)
+
+
+class Publisher:
+    """The broker as the gateway of one listener sees it: bound by that listener's rules."""
+
+    def __init__(self, broker: Broker, policy: Policy) -> None:
+        self._broker = broker
+        self._policy = policy
+
+    def publish(
+        self, principal: Principal, topic: str, payload: bytes, qos: QoS, retain: bool
+    ) -> Deferred[ReasonCode]:
+        """See `pushd.broker.broker.Broker.publish`."""
+        return self._broker.publish(self._policy, principal, topic, payload, qos, retain)
+
+
+def limits_of(settings: LimitSettings) -> Limits:
+    """The broker's share of the settings. Their names are the same."""
+    return Limits(**{name: getattr(settings, name) for name in Limits.__dataclass_fields__})
+
+
+def _identity(transport: object) -> PeerCertificate | None:
+    certificate = peer_certificate(transport)
+    return None if certificate is None else X509Identity(certificate)
+
+
+def _tls_files(listener: ListenerSettings) -> TlsFiles | None:
+    if listener.certfile is None or listener.keyfile is None:
+        return None
+    return TlsFiles(
+        certfile=listener.certfile,
+        keyfile=listener.keyfile,
+        cafile=listener.cafile,
+        capath=listener.capath,
+        require_certificate=listener.require_certificate,
+        crlfile=listener.crlfile,
+        tls_version=listener.tls_version,
+        ciphers=listener.ciphers,
+        ciphers_tls13=listener.ciphers_tls13,
+        alpn=b"http/1.1" if listener.protocol == "http" else b"mqtt",
+    )

@@ -1,0 +1,107 @@
+"""
+``twistd pushd``: the command line, and the service that it starts.
+
+Flags choose the file; everything else is a line in the file. They are Mosquitto's, so that
+``mosquitto -c my.conf -v`` becomes ``twistd -n pushd -c my.conf -v``. Whether to go into the background is
+twistd's business (``-n`` for no).
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import NoReturn
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from pushd import __version__
+from pushd.auth.security_file import SecurityFileError
+from pushd.config.errors import ConfigError
+from pushd.config.reader import read_settings
+from pushd.config.settings import Settings
+from pushd.service.logs import LogFileError, make_observer, with_twistd_flags
+from pushd.transports.tls import TlsFileError
+
+# Mosquitto's exit status for a settings file that it cannot use (MOSQ_ERR_INVAL).
+EXIT_BAD_SETTINGS = 3
+
+
+class Options(usage.Options):
+    """
+    Mosquitto's flags. ``settings`` is what they and the file say.
+    """
+
+    synopsis = "[options]"
+    optParameters = [
+        ["config", "c", None, "Settings file, in mosquitto.conf's syntax. Without one: loopback, port 1883."],
+    ]
+    optFlags = [
+        ["verbose", "v", "Log everything, whatever log_type says."],
+        ["quiet", "q", "Log nothing."],
+        ["test-config", None, "Check the settings and the files that they name, then exit."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["ports"] = []
+
+    def opt_port(self, port: str) -> None:
+        """Listen on this loopback port; ignored if the file has a listener. May be repeated."""
+        try:
+            self["ports"].append(int(port))
+        except ValueError:
+            raise usage.UsageError(f"-p: {port!r} is not a number") from None
+
+    opt_p = opt_port
+
+    def opt_version(self) -> NoReturn:
+        """Print the version and exit."""
+        print(f"pushd {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """Read the settings before twistd leaves the terminal, so that errors are seen there."""
+        try:
+            self["settings"] = read_settings(self["config"], self["ports"])
+        except ConfigError as problem:
+            # Not a UsageError: twistd would print all flags, and exit with status 0.
+            refuse_to_start(problem)
+        if self["test-config"]:
+            make_server(self)
+            print("The settings are good.")
+            sys.exit(0)
+
+
+def makeService(options: Options) -> IService:
+    """Called by twistd; the name is Twisted's."""
+    return make_server(options)
+
+
+def make_server(options: Options) -> IService:
+    """Assemble everything, reading each file that the settings name; exit with the reason if one is bad."""
+    # Not at the top: twistd must be able to choose the reactor before anything imports it.
+    from twisted.internet import reactor
+
+    from pushd.service.server import Server
+
+    settings: Settings = options["settings"]
+    try:
+        return Server(
+            settings,
+            reactor=reactor,
+            log=make_observer(
+                with_twistd_flags(settings.log, options.parent or {}),
+                verbose=bool(options["verbose"]),
+                quiet=bool(options["quiet"]),
+            ),
+            read_again=partial(read_settings, options["config"], options["ports"]),
+        )
+    except (SecurityFileError, TlsFileError, LogFileError) as problem:
+        refuse_to_start(problem)
+
+
+def refuse_to_start(problem: Exception) -> NoReturn:
+    """Say what is wrong with the settings, and exit as Mosquitto does."""
+    sys.stderr.write(f"Error: {problem}\n")
+    sys.exit(EXIT_BAD_SETTINGS)
