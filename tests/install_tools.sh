@@ -1,0 +1,50 @@
+#!/bin/sh
+# The real programs that the tests talk to: mosquitto's broker and clients, and curl. Missing ones are
+# installed where that needs no question (Debian or Ubuntu, as root); anywhere else they are named.
+set -eu
+
+# PACKAGE COMMAND: the package is missing if there is no such command.
+lacks() {
+    command -v "$2" >/dev/null 2>&1 || [ -x "/usr/sbin/$2" ] || [ -x "/usr/local/sbin/$2" ] || echo "$1"
+}
+
+missing=$(
+    lacks mosquitto mosquitto
+    lacks mosquitto-clients mosquitto_sub
+    lacks curl curl
+    # Debian keeps the part of Python that makes virtual environments in a package of its own.
+    if [ -e /etc/debian_version ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        echo python3-venv
+    fi
+)
+missing=$(echo $missing) # on one line
+[ -n "$missing" ] || exit 0
+
+if [ ! -e /etc/debian_version ]; then
+    echo "The tests need mosquitto with its clients, and curl; not found: $missing." >&2
+    echo "On macOS: brew install mosquitto" >&2
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    echo "The tests need packages that are not installed. Please run:" >&2
+    echo "    sudo apt-get install $missing" >&2
+    exit 1
+fi
+
+echo "Installing $missing ..."
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # one word for each package
+apt-get install -y -qq --no-install-recommends $missing >/dev/null
+
+# Debian starts the broker that it has just installed, on the port that `make run` wants. One that was here
+# before is somebody's, and stays.
+case " $missing " in
+*" mosquitto "*)
+    if [ -d /run/systemd/system ]; then
+        systemctl disable --quiet --now mosquitto || true
+    else
+        service mosquitto stop >/dev/null 2>&1 || true
+    fi
+    ;;
+esac
