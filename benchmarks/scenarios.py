@@ -1,0 +1,211 @@
+"""
+What is measured, and what pushd is to reach: data, and the figures that follow from one run.
+
+A figure is a number with a name that holds its unit. What a scenario's figures are depends on its mode:
+
+- ``stream`` publishes for some seconds. CPU time of the broker per delivered message is what tells brokers
+  apart on a noisy machine; throughput and latency stand beside it.
+- ``hold`` opens connections that do nothing, ``push`` publishes one message at a time to many connections.
+- ``start`` needs no clients: it looks at the broker itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Figures: TypeAlias = "dict[str, float]"
+
+CPU_PER_MESSAGE = "CPU µs/message"
+CPU_PER_DELIVERY = "CPU µs/delivery"
+CPU_PER_CONNECTION = "CPU µs/connection"
+RSS_PER_CONNECTION = "KiB/connection"
+LAST_ARRIVAL = "ms to last"
+P50, P99 = "p50 ms", "p99 ms"
+START_CPU, BASE_RSS, IDLE_CPU = "CPU s to start", "base RSS MiB", "idle CPU %"
+
+# Counts of what must not happen. They get a column only where one of them is not zero.
+FAULTS = ("lost", "duplicates", "misordered", "refused", "protocol_errors", "failed", "dropped")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    The most that a figure of pushd's may be.
+
+    :ivar limit: as an absolute figure. It was set on one machine (2 cores of a virtual server in 2025);
+        ``None`` where only the ratio was.
+    :ivar ratio: as a multiple of Mosquitto's figure in the same run; this one travels to other machines.
+    """
+
+    limit: float | None
+    ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """
+    One row of the comparison.
+
+    :ivar load: arguments of the load program; none means that the broker is looked at as it is.
+    :ivar timed: whether ``--seconds`` changes how long it runs.
+    :ivar targets: by name of the figure.
+    """
+
+    title: str
+    load: str = ""
+    timed: bool = True
+    tls: bool = False
+    targets: Mapping[str, Target] = field(default_factory=dict)
+
+
+# Targets are written as (limit, limit / Mosquitto 2.0.11's figure on the machine where the limit was set).
+# The rest of --pause-us after each look at the sockets lets messages gather to batches, as those from many
+# machines do; `single` and `trickle` are about messages that come one by one, so they have none.
+SCENARIOS = {
+    "pair1": Scenario(
+        "1 publisher → 1 subscriber, QoS 0, saturated",
+        "stream --publishers 1 --subscribers 1 --backlog 5000 --pause-us 200",
+        targets={CPU_PER_MESSAGE: Target(1.5, 1.5 / 6.2)},
+    ),
+    "pair50": Scenario(
+        "50 publishers → 50 subscribers, QoS 0, saturated",
+        "stream --publishers 50 --subscribers 50 --backlog 400 --pause-us 500",
+        targets={CPU_PER_MESSAGE: Target(1.9, 1.9 / 5.8)},
+    ),
+    "qos1": Scenario(
+        "50 pairs, QoS 1, window 20",
+        "stream --publishers 50 --subscribers 50 --qos 1 --window 20 --pause-us 500",
+        targets={CPU_PER_MESSAGE: Target(4.5, 4.5 / 10.3)},
+    ),
+    "qos2": Scenario(
+        "50 pairs, QoS 2, window 20",
+        "stream --publishers 50 --subscribers 50 --qos 2 --window 20 --pause-us 500",
+        targets={CPU_PER_MESSAGE: Target(9.0, 9.0 / 20.4)},
+    ),
+    "fanout": Scenario(
+        "1 publisher → 1000 subscribers, QoS 0, saturated",
+        "stream --publishers 1 --subscribers 1000 --backlog 20 --pause-us 500",
+        targets={CPU_PER_MESSAGE: Target(0.65, 0.65 / 7.6)},
+    ),
+    "fanin": Scenario(
+        "100 publishers → 1 subscriber, QoS 0, saturated",
+        "stream --publishers 100 --subscribers 1 --backlog 20 --pause-us 500",
+        targets={CPU_PER_MESSAGE: Target(1.9, 1.9 / 5.3)},
+    ),
+    "single": Scenario(
+        "50 pairs, one message under way per publisher: nothing to batch",
+        "stream --publishers 50 --subscribers 50 --backlog 1",
+        targets={CPU_PER_MESSAGE: Target(14, 14 / 12)},
+    ),
+    "trickle": Scenario(
+        "2000 messages/s over 100 pairs: each message its own wake-up",
+        "stream --publishers 100 --subscribers 100 --rate 2000",
+        targets={
+            CPU_PER_MESSAGE: Target(38, 38 / 30),
+            P50: Target(0.09, 0.09 / 0.06),
+            P99: Target(0.5, 0.5 / 0.5),
+        },
+    ),
+    "push": Scenario(
+        "one message to 10 000 held connections",
+        "push --connections 10000 --messages 10",
+        timed=False,
+        targets={LAST_ARRIVAL: Target(110, 110 / 290), CPU_PER_DELIVERY: Target(11, 11 / 28)},
+    ),
+    "idle": Scenario(
+        "15 000 idle connections with a subscription each",
+        "hold --connections 15000 --seconds 1",
+        timed=False,
+        targets={RSS_PER_CONNECTION: Target(2.4, 2.4 / 1.0)},
+    ),
+    "connect": Scenario(
+        "accept + CONNECT + SUBSCRIBE, 5000 times",
+        "hold --connections 5000 --seconds 0",
+        timed=False,
+        targets={CPU_PER_CONNECTION: Target(80, 80 / 43)},
+    ),
+    "tls": Scenario(
+        "1000 mutual TLS 1.3 handshakes, P-256, with CONNECT and SUBSCRIBE; then idle",
+        "hold --connections 1000 --seconds 1",
+        timed=False,
+        tls=True,
+        targets={CPU_PER_CONNECTION: Target(None, 1.6), RSS_PER_CONNECTION: Target(28)},
+    ),
+    "start": Scenario(
+        "start, then some seconds without a client",
+        targets={START_CPU: Target(0.6), BASE_RSS: Target(60), IDLE_CPU: Target(0.5)},
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A look at a broker's processes: CPU seconds so far (user + system), resident bytes, and when (s)."""
+
+    cpu_s: float
+    rss_bytes: float
+    at_s: float
+
+
+LoadResult: TypeAlias = "dict[str, float | str]"  # the line of JSON that the load program ends with
+
+
+def figures_of_load(result: LoadResult, samples: Mapping[str, Sample]) -> Figures:
+    """
+    What one run of the load program says about the broker.
+
+    :param samples: at the marks of the load program: ``begin``, ``end``, and ``ready`` unless it is a stream.
+    """
+    per_mode = {"stream": _stream_figures, "hold": _hold_figures, "push": _push_figures}
+    counts = {name: float(value) for name, value in result.items() if name != "mode"}
+    figures = per_mode[str(result["mode"])](counts, samples)
+    return figures | {fault: counts[fault] for fault in FAULTS}
+
+
+def figures_of_start(listening: Sample, settled: Sample, later: Sample) -> Figures:
+    """
+    What a broker without clients costs.
+
+    :param listening: when its port was open first.
+    :param settled: a moment after, when it should have nothing left to do.
+    :param later: some seconds after that.
+    """
+    idle_s = later.at_s - settled.at_s
+    return {
+        START_CPU: listening.cpu_s,
+        BASE_RSS: settled.rss_bytes / 2**20,
+        IDLE_CPU: 100 * (later.cpu_s - settled.cpu_s) / idle_s,
+    }
+
+
+def _stream_figures(counts: Mapping[str, float], samples: Mapping[str, Sample]) -> Figures:
+    messages = max(counts["received"], 1)
+    used_s = samples["end"].cpu_s - samples["begin"].cpu_s
+    return {
+        CPU_PER_MESSAGE: used_s * 1e6 / messages,
+        "messages/s": counts["received"] / counts["seconds"],
+        P50: counts["p50_ms"],
+        P99: counts["p99_ms"],
+        "busy %": 100 * used_s / (samples["end"].at_s - samples["begin"].at_s),
+        "load µs/message": counts["load_cpu_s"] * 1e6 / messages,
+    }
+
+
+def _hold_figures(counts: Mapping[str, float], samples: Mapping[str, Sample]) -> Figures:
+    connections = max(counts["ready"], 1)
+    return {
+        CPU_PER_CONNECTION: (samples["ready"].cpu_s - samples["begin"].cpu_s) * 1e6 / connections,
+        RSS_PER_CONNECTION: (samples["end"].rss_bytes - samples["begin"].rss_bytes) / 1024 / connections,
+        "connections/s": connections / counts["seconds"],
+    }
+
+
+def _push_figures(counts: Mapping[str, float], samples: Mapping[str, Sample]) -> Figures:
+    deliveries = max(counts["received"], 1)
+    return {
+        LAST_ARRIVAL: counts["median_ms"],
+        "slowest ms": counts["max_ms"],
+        CPU_PER_DELIVERY: (samples["end"].cpu_s - samples["ready"].cpu_s) * 1e6 / deliveries,
+    }
