@@ -55,14 +55,15 @@ def actions_of_text(text: str) -> tuple[Action, ...]:
 
 
 def _checked(number: int, action: object) -> Action:
-    if not isinstance(action, dict) or action.get("action") not in REQUIRED:
+    kind = action.get("action") if isinstance(action, dict) else None
+    if not isinstance(action, dict) or not isinstance(kind, str) or kind not in REQUIRED:
         raise Refusal(ACTIONS_INVALID)
-    needed = ("label", *REQUIRED[action["action"]])
+    needed = ("label", *REQUIRED[kind])
     if not all(action.get(name) for name in needed) or not all(map(_is_sound, action.items())):
         raise Refusal(ACTIONS_INVALID)
-    checked: Action = {"id": f"action{number}", "action": action["action"]}
+    checked: Action = {"id": f"action{number}", "action": kind}
     checked.update((name, action[name]) for name in action if name in TEXTS | TABLES | {"clear"})
-    if action["action"] == "http":
+    if kind == "http":
         checked.setdefault("method", "POST")
     return checked
 

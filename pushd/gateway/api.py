@@ -146,13 +146,16 @@ class VersionOne:
         return request.prepared(problems.NOT_FOUND.body, problems.NOT_FOUND.http)
 
 
+_EVERYTHING_ALLOWED = (
+    b"Access-Control-Allow-Methods: GET, PUT, POST, PATCH, DELETE\r\nAccess-Control-Allow-Headers: *\r\n"
+)
+
+
 class Preflight(Resource):
     """``OPTIONS``, with which a browser asks whether a page of another site may send what it is about to."""
 
     isLeaf = True
 
     def render(self, request: GatewayRequest) -> int:
-        request.setHeader(b"Access-Control-Allow-Methods", b"GET, PUT, POST, PATCH, DELETE")
-        request.setHeader(b"Access-Control-Allow-Headers", b"*")
-        request.answer(b"")
+        request.answer(b"", headers=_EVERYTHING_ALLOWED)
         return NOT_DONE_YET

@@ -2,9 +2,9 @@
 One HTTP/1.1 connection: Twisted's parser, made strict and put on a clock.
 
 **Strict.** Where two servers can read one request differently, what is a body to one is a second request to
-the other (request smuggling). Whatever could be read in two ways is answered 400 and the connection closed: both
-framings at once, obsolete line folding, bare line feeds, no or several ``Host``. What is merely too large is
-refused from what its headers announce, before the body is read.
+the other (request smuggling). Whatever could be read in two ways is answered 400 and the connection closed:
+both framings at once, obsolete line folding, bare line feeds, no or several ``Host``. What is merely too
+large is refused from what its headers announce, before the body is read.
 
 **On a clock.** A connection is in one phase at a time, and each phase has its patience:
 
@@ -30,7 +30,7 @@ from twisted.web.http_headers import Headers
 from pushd.gateway import problems
 from pushd.gateway.problems import Problem, Refusal
 from pushd.gateway.pushes import body_limit
-from pushd.gateway.request import GatewayRequest, response_of
+from pushd.gateway.request import GatewayRequest, response
 
 IDLE_S = 60.0  # between requests of a connection that is kept
 REQUEST_S = 30.0  # from a request's first line to the end of its answer, however slowly the body comes
@@ -140,7 +140,7 @@ class GatewayChannel(HTTPChannel):
     # Ending
 
     def _refuse(self, problem: Problem) -> None:
-        self.transport.write(response_of(problem))
+        self.transport.write(response(problem.http, problem.body, b"Connection: close\r\n"))
         if problem.http == 413:
             # To close with bytes unread is to reset the connection: many callers would never see why.
             self._enter(Phase.DRAINING)

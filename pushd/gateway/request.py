@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Coroutine
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -19,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
-from twisted.web.http import RESPONSES, parse_qs
+from twisted.web.http import parse_qs
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -29,6 +30,8 @@ from pushd.gateway.pushes import BodyLimit
 
 JSON_TYPE = b"application/json"
 MAX_PARAMETERS = 100  # in a query
+
+_REASON = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}  # Twisted's table lacks 429
 
 _log = Logger()
 
@@ -92,21 +95,34 @@ class GatewayRequest(Request):
         Deferred.fromCoroutine(answering).addCallback(self.answer).addErrback(self._failed)
         return NOT_DONE_YET
 
-    def answer(self, body: bytes, status: int = 200) -> None:
-        """Send the whole answer, unless there was one already or the caller has left."""
-        if not self.finished and self.channel is not None:
-            self.write(self.prepared(body, status))
-            self.finish()
+    def answer(self, body: bytes, status: int = 200, headers: bytes = b"") -> None:
+        """
+        Send the whole answer, unless there was one already or the caller has left.
+
+        It leaves in one piece and without `responseHeaders`, which took a tenth of the time of a push.
+
+        :param headers: further header lines, each with its end.
+        """
+        if self.finished or self.channel is None:
+            return
+        if not self.channel.persistent:
+            headers += b"Connection: close\r\n"
+        self.setResponseCode(status)
+        self.startedWriting = 1
+        self.channel.write(response(status, body, headers, head_only=self.method == b"HEAD"))
+        self.finish()
 
     def prepared(self, body: bytes, status: int = 200) -> bytes:
         """Set status and headers for `body`, which klein's pages return: klein itself writes and finishes."""
         self.setResponseCode(status)
-        headers = self.responseHeaders
-        headers.setRawHeaders(b"Server", [b"pushd"])
-        headers.setRawHeaders(b"Date", [http_date()])
-        headers.setRawHeaders(b"Content-Type", [JSON_TYPE])
-        headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
-        headers.setRawHeaders(b"Access-Control-Allow-Origin", [b"*"])
+        for name, value in (
+            (b"Server", b"pushd"),
+            (b"Date", http_date()),
+            (b"Content-Type", JSON_TYPE),
+            (b"Content-Length", b"%d" % len(body)),
+            (b"Access-Control-Allow-Origin", b"*"),
+        ):
+            self.responseHeaders.setRawHeaders(name, [value])
         return body
 
     def refuse(self, problem: Problem) -> None:
@@ -136,19 +152,12 @@ class GatewayRequest(Request):
             self.processingFailed(reason)
 
 
-def response_of(problem: Problem) -> bytes:
-    """A whole answer for what is no whole request; the connection ends behind it."""
+def response(status: int, body: bytes, headers: bytes = b"", head_only: bool = False) -> bytes:
+    """A whole answer. No part of it but the body is ever made of what a caller sent."""
     return (
         b"HTTP/1.1 %d %s\r\nServer: pushd\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n"
-        b"Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n%s"
-    ) % (
-        problem.http,
-        RESPONSES[problem.http],
-        http_date(),
-        JSON_TYPE,
-        len(problem.body),
-        problem.body,
-    )
+        b"Access-Control-Allow-Origin: *\r\n%s\r\n%s"
+    ) % (status, _REASON[status], http_date(), JSON_TYPE, len(body), headers, b"" if head_only else body)
 
 
 def origin_form(target: bytes) -> bytes:
