@@ -39,6 +39,7 @@ class Client:
     :ivar must_wait: whether the outbox has something that may leave only when the store is durable.
     :ivar held: how many outboxes already wait for that; later ones queue behind them.
     :ivar congested: the peer does not read: QoS 0 messages for it are dropped.
+    :ivar plain_v3: whether it is sent messages exactly as `Message.image_v3` has them.
     :ivar routes: those that this client may publish to, by the topic name's UTF-8 as the client spells it.
     :ivar window: how many QoS 1 and 2 messages may be in flight to it.
     """
@@ -54,6 +55,7 @@ class Client:
         "held",
         "must_wait",
         "outbox",
+        "plain_v3",
         "policy",
         "routes",
         "session",
@@ -73,6 +75,7 @@ class Client:
         self.session = session
         self.connection = connection
         self.version = version
+        self.plain_v3 = version is not Version.V5 and not policy.mount_point
         self.turn = broker.turn
         self.counters = broker.counters
         self.window = broker.limits.window
@@ -94,7 +97,7 @@ class Client:
         if not outbox:
             self.turn.mark(self)
         outbox.append(data)
-        self.counters.messages_sent += 1
+        self.counters.others_sent += 1
 
     def send_ack(self, first_byte: int, packet_id: int) -> None:
         """Send an acknowledgement with Success; it leaves when what it acknowledges is durable."""
@@ -107,12 +110,10 @@ class Client:
         if self.congested:
             counters.dropped("slow_consumer")
             return
-        head, tail = message.image(self.version, self.policy.mount_point)
         outbox = self.outbox
         if not outbox:
             self.turn.mark(self)
-        outbox += (head, tail)
-        counters.messages_sent += 1
+        outbox += self._image(message)
         counters.publish_sent += 1
         counters.publish_bytes_sent += len(message.payload)
 
@@ -122,7 +123,7 @@ class Client:
 
         :param flags: more bits for the first byte: DUP when it is sent again.
         """
-        head, tail = message.image(self.version, self.policy.mount_point)
+        head, tail = (message.image_v3 if self.plain_v3 else None) or self._image(message)
         if flags:
             head = bytes((head[0] | flags,)) + head[1:]
         outbox = self.outbox
@@ -130,9 +131,15 @@ class Client:
             self.turn.mark(self)
         outbox += (head, packet_id.to_bytes(2, "big"), tail)
         counters = self.counters
-        counters.messages_sent += 1
         counters.publish_sent += 1
         counters.publish_bytes_sent += len(message.payload)
+
+    def _image(self, message: Message) -> tuple[bytes, bytes]:
+        """:return: the wire image of a message as this client is sent it."""
+        v5 = self.version is Version.V5
+        if self.policy.mount_point:
+            return message.encode(v5, self.policy.mount_point)
+        return (message.image_v5 if v5 else message.image_v3) or message.encode(v5)
 
     def takes_bytes_of(self, v5: bool) -> bool:
         """Whether a QoS 0 PUBLISH can be passed on as it came from a client of version 5 or of version 3."""
@@ -146,7 +153,8 @@ class Client:
 
         :raises MQTTError: the connection must end.
         """
-        self.counters.messages_received += 1
+        if not isinstance(packet, Publish):
+            self.counters.others_received += 1
         _ON_PACKET.get(type(packet), _unexpected)(self, packet)
 
     def on_publish(self, packet: Publish) -> None:
@@ -177,19 +185,20 @@ class Client:
             if limit == 0:
                 self._remember(packet.topic.encode(), route)
         if packet.qos:
-            self.answer_publish(packet.qos, packet.packet_id, code or ReasonCode.SUCCESS)
+            packet_id = packet.packet_id.to_bytes(2, "big")
+            self.answer_publish(packet.qos, packet_id, code or ReasonCode.SUCCESS)
 
-    def answer_publish(self, qos: int, packet_id: int, code: ReasonCode) -> None:
+    def answer_publish(self, qos: int, packet_id: bytes, code: ReasonCode) -> None:
         """
-        PUBACK or PUBREC. Version 3 has no way to say no: a message that is refused is acknowledged all the
+        PUBACK or PUBREC; `packet_id` as it came, two bytes. Version 3 has no way to say no: a message that is refused is acknowledged all the
         same, and vanishes (v3 [MQTT-3.3.5-2]).
         """
         self.must_wait |= self._broker.store.pending
         if self.version is Version.V5 and code >= 0x80:
             make = packets.Puback if qos == 1 else packets.Pubrec
-            self.send(encode(make(packet_id, code), self.version))
+            self.send(encode(make(int.from_bytes(packet_id, "big"), code), self.version))
         else:
-            self.send((PUBACK if qos == 1 else PUBREC) + packet_id.to_bytes(2, "big"))
+            self.send((PUBACK if qos == 1 else PUBREC) + packet_id)
 
     def _remember(self, name: bytes, route: Route) -> None:
         if self.routes is NO_ROUTES or len(self.routes) >= self.MAX_ROUTES:

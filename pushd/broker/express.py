@@ -77,7 +77,7 @@ def _handle_ack(client: Client, first: int, packet_id: int) -> bool:
         client.session.on_pubcomp(packet_id)
     else:
         return False
-    client.counters.messages_received += 1
+    client.counters.others_received += 1
     return True
 
 
@@ -87,19 +87,22 @@ def _publish(client: Client, route: Route, data: bytes, at: int, name_end: int, 
     v5 = client.version is Version.V5
     if payload_at + v5 > after or (v5 and data[payload_at]):
         return at
-    packet_id = data[name_end] << 8 | data[name_end + 1]
-    if packet_id == 0:
+    packet_id = data[name_end:payload_at]
+    if packet_id == b"\0\0":
         return at
     qos = data[at] >> 1 & 3
     tail = data[payload_at:after]
     message = Message(route.topic, tail[1:] if v5 else tail, qos)
     if not client.policy.mount_point:
-        message.remember_image(v5, data[at:name_end], tail)
+        # The PUBLISH came in with exactly the bytes that it goes out with: no need to encode it again.
+        if v5:
+            message.image_v5 = data[at:name_end], tail
+        else:
+            message.image_v3 = data[at:name_end], tail
     counters = client.counters
-    counters.messages_received += 1
     counters.publish_received += 1
     counters.publish_bytes_received += len(message.payload)
-    if qos == 1 or client.session.hold_received(packet_id):
+    if qos == 1 or client.session.hold_received(int.from_bytes(packet_id, "big")):
         route.publish(message, client.session)
     client.answer_publish(qos, packet_id, ReasonCode.SUCCESS)
     return after
@@ -176,10 +179,8 @@ def _pass_on(client: Client, route: Route, run: bytes, count: int, payload_bytes
     if congested:
         counters.dropped("slow_consumer", congested * count)
     sent = len(takers) - congested
-    counters.messages_received += count
     counters.publish_received += count
     counters.publish_bytes_received += payload_bytes
-    counters.messages_sent += count * sent
     counters.publish_sent += count * sent
     counters.publish_bytes_sent += payload_bytes * sent
     if others:

@@ -9,7 +9,6 @@ remembered as well: a thousand subscribers with three granted QoS are three vari
 
 from __future__ import annotations
 
-from pushd.mqtt.codes import Version
 from pushd.mqtt.packets import Properties
 from pushd.mqtt.properties import encode_properties
 from pushd.mqtt.wire import encode_string, encode_varint
@@ -21,9 +20,20 @@ class Message:
     :ivar qos: the QoS it is delivered at, 0 to 2; of a fresh message, the publisher's.
     :ivar retain: the RETAIN flag it is delivered with.
     :ivar properties: those of version 5 that a server passes on (v5 §3.3.2.3), or ``None``.
+    :ivar image_v3: what `encode` made for version 3, or the very bytes that came in; ``None`` until needed.
+    :ivar image_v5: the same for version 5.
     """
 
-    __slots__ = ("_images", "_variants", "payload", "properties", "qos", "retain", "topic")
+    __slots__ = (
+        "_variants",
+        "image_v3",
+        "image_v5",
+        "payload",
+        "properties",
+        "qos",
+        "retain",
+        "topic",
+    )
 
     def __init__(
         self,
@@ -38,7 +48,8 @@ class Message:
         self.qos = qos
         self.retain = retain
         self.properties = properties
-        self._images: dict[object, tuple[bytes, bytes]] | None = None
+        self.image_v3: tuple[bytes, bytes] | None = None
+        self.image_v5: tuple[bytes, bytes] | None = None
         self._variants: dict[tuple[int, bool], Message] | None = None
 
     def __repr__(self) -> str:
@@ -56,30 +67,23 @@ class Message:
             self._variants[qos, retain] = message
         return message
 
-    def image(self, version: Version, mount_point: str = "") -> tuple[bytes, bytes]:
+    def encode(self, v5: bool, mount_point: str = "") -> tuple[bytes, bytes]:
         """
-        The PUBLISH for subscribers of this protocol version, DUP not set.
+        Make the wire image for subscribers of version 5, or of version 3; DUP is not set.
 
-        :param mount_point: a prefix of `topic` that these subscribers do not see.
+        :param mount_point: a prefix of `topic` that these subscribers do not see. Their image is not kept.
         :return: ``(head, tail)``; at QoS 1 and 2 the packet identifier goes between them.
         """
-        key = (version is Version.V5, mount_point)
-        if self._images is None:
-            self._images = {}
-        image = self._images.get(key)
-        if image is None:
-            image = self._images[key] = self._encode(key[0], mount_point)
-        return image
-
-    def remember_image(self, v5: bool, head: bytes, tail: bytes) -> None:
-        """The PUBLISH came in with exactly these bytes: no need to encode it again."""
-        self._images = {(v5, ""): (head, tail)}
-
-    def _encode(self, v5: bool, mount_point: str) -> tuple[bytes, bytes]:
         name = encode_string(self.topic[len(mount_point) :])
         tail = self.payload
         if v5:
             tail = encode_properties(self.properties or {}) + tail
         remaining = len(name) + len(tail) + (2 if self.qos else 0)
         first = 0x30 | self.qos << 1 | self.retain
-        return bytes((first,)) + encode_varint(remaining) + name, tail
+        image = bytes((first,)) + encode_varint(remaining) + name, tail
+        if not mount_point:
+            if v5:
+                self.image_v5 = image
+            else:
+                self.image_v3 = image
+        return image

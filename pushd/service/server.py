@@ -157,10 +157,6 @@ class Server(Service):
         read in a thread, and nothing changes unless all of them are good.
         """
         log.info("Reloading the settings.")
-        try:
-            self._log.reopen()
-        except LogFileError as problem:
-            log.error("{problem}", problem=problem)
         reading = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read_everything)
         return reading.addCallbacks(self._reloaded, self._not_reloaded)
 
@@ -173,8 +169,14 @@ class Server(Service):
         if _doors(settings) != _doors(self._settings):
             log.warn("Nothing was reloaded: listeners were added, removed or moved, which needs a restart.")
             return
+        try:
+            self._log.configure(settings.log)
+        except LogFileError as problem:
+            log.error("Nothing was reloaded: {problem}", problem=problem)
+            return
         self._use(settings, files)
         self._settings = settings
+        self.sys_topics.set_interval(settings.sys_interval_s)
         self.broker.access_rules_changed()
         for warning in files.warnings():
             log.warn("{warning}", warning=warning)

@@ -28,6 +28,7 @@ from pushd.mqtt.errors import MQTTError, Refused
 from pushd.mqtt.packets import Connack, Connect, Disconnect, Packet
 from pushd.mqtt.wire import decode_varint
 from pushd.mqtt.writer import encode
+from pushd.transports.tls import describe_tls_error
 
 log = Logger()
 
@@ -132,6 +133,13 @@ class MQTTProtocol:
             if client.session.client is client and client.policy.log_connections:
                 log.info("Client {id} closed its connection.", id=client.session.client_id, log_type="notice")
             client.lost()
+        elif (cause := describe_tls_error(reason.value)) is not None:
+            log.info(
+                "Connection from {address} failed: {cause}",
+                address=self.address,
+                cause=cause,
+                log_type="notice",
+            )
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
@@ -179,7 +187,7 @@ class MQTTProtocol:
         if self.client is not None:
             self.client.on_packet(packet)
         elif isinstance(packet, Connect):
-            self._factory.broker.counters.messages_received += 1
+            self._factory.broker.counters.others_received += 1
             self._connect(packet)
 
     def _keep(self, data: bytes, at: int) -> None:
@@ -233,8 +241,23 @@ class MQTTProtocol:
             return
         self._state.accept()
         self.client = client
+        if client.policy.log_connections:
+            self._tell_connected(client, keep_alive_s)
         # One and a half times the keep alive (v3 [MQTT-3.1.2-24], v5 [MQTT-3.1.2-22]).
         self._wait(keep_alive_s * 1.5 if keep_alive_s else None)
+
+    def _tell_connected(self, client: Client, keep_alive_s: float) -> None:
+        session = client.session
+        log.info(
+            "New client connected from {address} as {id} (p{version}, c{clean}, k{keep_alive}{user}).",
+            address=self.address,
+            id=session.client_id,
+            version=int(client.version),
+            clean=int(not session.persistent),
+            keep_alive=int(keep_alive_s),
+            user="" if session.username is None else f", u'{session.username}'",
+            log_type="notice",
+        )
 
     def refuse(self, code: ReasonCode, cause: str) -> None:
         if self._state.phase is Phase.CLOSED:

@@ -130,8 +130,6 @@ class ContentTests(SysTopicsCase):
     def test_totals(self) -> None:
         """Every counter comes out where Mosquitto puts it."""
         wanted = {
-            "messages_received": "messages/received",
-            "messages_sent": "messages/sent",
             "bytes_received": "bytes/received",
             "bytes_sent": "bytes/sent",
             "publish_received": "publish/messages/received",
@@ -142,7 +140,15 @@ class ContentTests(SysTopicsCase):
         for number, counter in enumerate(wanted, start=100):
             setattr(self.counters, counter, number)
         self.tree()
-        assert [self.said(name) for name in wanted.values()] == [b"%d" % n for n in range(100, 108)]
+        assert [self.said(name) for name in wanted.values()] == [b"%d" % n for n in range(100, 106)]
+
+    def test_messages_are_packets_of_any_type(self) -> None:
+        """As in Mosquitto, a "message" is not only a PUBLISH."""
+        self.counters.publish_received, self.counters.others_received = 3, 4
+        self.counters.publish_sent, self.counters.others_sent = 5, 6
+        self.tree()
+        assert self.said("messages/received") == b"7"
+        assert self.said("messages/sent") == b"11"
 
     def test_drops_by_reason(self) -> None:
         """What was dropped is told as one sum and by reason."""
@@ -164,7 +170,7 @@ class ContentTests(SysTopicsCase):
         """6 of something in an interval show under its name, with two decimals."""
         self.tree()
         self.clock.advance(9.5)
-        for counter in ("messages_received", "messages_sent", "publish_received", "publish_sent"):
+        for counter in ("publish_received", "publish_sent"):
             setattr(self.counters, counter, 6)
         for counter in ("bytes_received", "bytes_sent", "connections_accepted", "connects_accepted"):
             setattr(self.counters, counter, 6)
@@ -194,7 +200,7 @@ class TimingTests(SysTopicsCase):
     def test_a_load_settles(self) -> None:
         """After a burst the averages fall to 0.00 and then say nothing more."""
         self.tree()
-        self.counters.messages_received = 6
+        self.counters.others_received = 6
         self.clock.pump([10] * 1000)
         assert self.said("load/messages/received/1min") == b"0.00"
         assert self.said("load/messages/received/15min") == b"0.00"
