@@ -179,7 +179,7 @@ def peer_certificate(transport: object) -> x509.Certificate | None:
     return handle.get_peer_certificate(as_cryptography=True)
 
 
-def describe_tls_error(error: BaseException) -> str | None:
+def describe_tls_error(error: BaseException | None) -> str | None:
     """
     Why a TLS connection failed, for a log line.
 

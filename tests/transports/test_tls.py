@@ -441,7 +441,10 @@ class ReloadTests(TlsTestCase):
     def test_context_built_elsewhere(self) -> None:
         """A service may read the files in a thread and hand the finished context over."""
         self.write_identity(self.renewed)
-        self.listener.use(self.open_door, build_context(self.open_door))
+        context = build_context(self.open_door)
+        self.listener.use(self.open_door, context)
+        self.assertEqual(self.shown(), self.renewed.certificate)
+        self.listener = TlsContextFactory(self.open_door, context)
         self.assertEqual(self.shown(), self.renewed.certificate)
 
     def test_bad_file_changes_nothing(self) -> None:
