@@ -118,13 +118,14 @@ class Server(Service):
 
     def startService(self) -> None:
         super().startService()
-        log.info("pushd version {version} running", version=__version__)
+        signal.signal(signal.SIGHUP, self._hang_up)
         for warning in self._warnings:
             log.warn("{warning}", warning=warning)
         self._log.publish_with(partial(self.broker.announce, retain=False))
         self.sys_topics.start()
         self._write_pid_file()
-        signal.signal(signal.SIGHUP, self._hang_up)
+        # Last: whoever waits for this line may send signals and read the pid file.
+        log.info("pushd version {version} running", version=__version__)
 
     def _write_pid_file(self) -> None:
         if self._settings.pid_file is not None:
