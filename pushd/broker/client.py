@@ -60,6 +60,7 @@ class Client:
         "routes",
         "session",
         "turn",
+        "v5",
         "version",
         "will",
         "window",
@@ -75,7 +76,8 @@ class Client:
         self.session = session
         self.connection = connection
         self.version = version
-        self.plain_v3 = version is not Version.V5 and not policy.mount_point
+        self.v5 = version is Version.V5
+        self.plain_v3 = not self.v5 and not policy.mount_point
         self.turn = broker.turn
         self.counters = broker.counters
         self.window = broker.limits.window
@@ -136,14 +138,13 @@ class Client:
 
     def _image(self, message: Message) -> tuple[bytes, bytes]:
         """:return: the wire image of a message as this client is sent it."""
-        v5 = self.version is Version.V5
         if self.policy.mount_point:
-            return message.encode(v5, self.policy.mount_point)
-        return (message.image_v5 if v5 else message.image_v3) or message.encode(v5)
+            return message.encode(self.v5, self.policy.mount_point)
+        return (message.image_v5 if self.v5 else message.image_v3) or message.encode(self.v5)
 
     def takes_bytes_of(self, v5: bool) -> bool:
         """Whether a QoS 0 PUBLISH can be passed on as it came from a client of version 5 or of version 3."""
-        return (self.version is Version.V5) is v5 and not self.policy.mount_point
+        return self.v5 is v5 and not self.policy.mount_point
 
     # Packets of the client
 
@@ -185,20 +186,23 @@ class Client:
             if limit == 0:
                 self._remember(packet.topic.encode(), route)
         if packet.qos:
-            packet_id = packet.packet_id.to_bytes(2, "big")
-            self.answer_publish(packet.qos, packet_id, code or ReasonCode.SUCCESS)
+            self._answer_publish(packet, code or ReasonCode.NOT_AUTHORIZED)
 
-    def answer_publish(self, qos: int, packet_id: bytes, code: ReasonCode) -> None:
+    def _answer_publish(self, packet: Publish, code: ReasonCode) -> None:
         """
-        PUBACK or PUBREC; `packet_id` as it came, two bytes. Version 3 has no way to say no: a message that is refused is acknowledged all the
-        same, and vanishes (v3 [MQTT-3.3.5-2]).
+        Version 3 has no way to say no: a message that is refused is acknowledged all the same, and vanishes
+        (v3 [MQTT-3.3.5-2]).
         """
-        self.must_wait |= self._broker.store.pending
-        if self.version is Version.V5 and code >= 0x80:
-            make = packets.Puback if qos == 1 else packets.Pubrec
-            self.send(encode(make(int.from_bytes(packet_id, "big"), code), self.version))
+        if self.v5 and code is not ReasonCode.SUCCESS:
+            make = packets.Puback if packet.qos == 1 else packets.Pubrec
+            self.send(encode(make(packet.packet_id, code), self.version))
         else:
-            self.send((PUBACK if qos == 1 else PUBREC) + packet_id)
+            self.accept_publish(packet.qos, packet.packet_id.to_bytes(2, "big"))
+
+    def accept_publish(self, qos: int, packet_id: bytes) -> None:
+        """PUBACK or PUBREC with Success, when what came of the message is durable."""
+        self.must_wait |= self._broker.store.pending
+        self.send((PUBACK if qos == 1 else PUBREC) + packet_id)
 
     def _remember(self, name: bytes, route: Route) -> None:
         if self.routes is NO_ROUTES or len(self.routes) >= self.MAX_ROUTES:
@@ -211,7 +215,7 @@ class Client:
     def on_pubrec(self, packet_id: int, code: ReasonCode = ReasonCode.SUCCESS) -> None:
         if code >= 0x80:
             self.session.on_pubrec_failed(packet_id)
-        elif self.session.on_pubrec(packet_id) or self.version is not Version.V5:
+        elif self.session.on_pubrec(packet_id) or not self.v5:
             self.send_ack(
                 PUBREL, packet_id
             )  # version 3: also for an unknown identifier, which ends its handshake
@@ -221,7 +225,7 @@ class Client:
     def on_pubrel(self, packet_id: int) -> None:
         known = self.session.release_received(packet_id)
         self.must_wait |= self._broker.store.pending
-        if known or self.version is not Version.V5:
+        if known or not self.v5:
             self.send(PUBCOMP + packet_id.to_bytes(2, "big"))
         else:
             self.send(

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pushd.broker.client import Client
 from pushd.broker.message import Message
 from pushd.broker.router import Route
-from pushd.mqtt.codes import ReasonCode, Version
 
 PUBLISH_QOS0, PUBLISH_QOS1, PUBLISH_QOS2 = 0x30, 0x32, 0x34
 PUBACK, PUBREC, PUBREL, PUBCOMP = 0x40, 0x50, 0x62, 0x70
@@ -84,7 +83,7 @@ def _handle_ack(client: Client, first: int, packet_id: int) -> bool:
 def _publish(client: Client, route: Route, data: bytes, at: int, name_end: int, after: int) -> int:
     """One PUBLISH of QoS 1 or 2 without properties. :return: `after`, or `at` if it is none."""
     payload_at = name_end + 2
-    v5 = client.version is Version.V5
+    v5 = client.v5
     if payload_at + v5 > after or (v5 and data[payload_at]):
         return at
     packet_id = data[name_end:payload_at]
@@ -104,7 +103,7 @@ def _publish(client: Client, route: Route, data: bytes, at: int, name_end: int, 
     counters.publish_bytes_received += len(message.payload)
     if qos == 1 or client.session.hold_received(int.from_bytes(packet_id, "big")):
         route.publish(message, client.session)
-    client.answer_publish(qos, packet_id, ReasonCode.SUCCESS)
+    client.accept_publish(qos, packet_id)
     return after
 
 
@@ -116,7 +115,7 @@ def _relay_run(client: Client, route: Route, data: bytes, at: int, name_end: int
     :return: where the run ends; `at` if the first has properties, which the run cannot pass on.
     """
     end = len(data)
-    v5 = client.version is Version.V5
+    v5 = client.v5
     start = at
     count = payload_bytes = 0
     # The lead is what packets of equal length have in common: fixed header and topic name, in version 5
@@ -163,7 +162,7 @@ def _cut_qos0(data: bytes, at: int, name: bytes, v5: bool) -> tuple[bytes, int] 
 
 
 def _pass_on(client: Client, route: Route, run: bytes, count: int, payload_bytes: int) -> None:
-    v5 = client.version is Version.V5
+    v5 = client.v5
     takers, others = route.relay_v5 if v5 else route.relay_v3
     turn = client.turn
     congested = 0
