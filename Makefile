@@ -5,7 +5,7 @@
 # make bench   measure against mosquitto
 # make clean   remove what was made, except certificates and passwords
 #
-# The first Python that is new enough is taken; PYTHON=... chooses another.
+# The first Python that is new enough is taken; `make run PYTHON=...` chooses another.
 
 SHELL = /bin/sh
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
