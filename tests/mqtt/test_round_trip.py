@@ -157,7 +157,8 @@ def publishes(draw: st.DrawFn, version: Version) -> Publish:
 def acknowledgements(draw: st.DrawFn, version: Version) -> Packet:
     packet_class, kind = draw(st.sampled_from(ACKNOWLEDGEMENTS))
     code = draw(codes(kind)) if version is V5 else ReasonCode.SUCCESS
-    return packet_class(draw(packet_ids), code, draw(properties(version, kind)))
+    packet: Packet = packet_class(draw(packet_ids), code, draw(properties(version, kind)))
+    return packet
 
 
 ACKNOWLEDGEMENTS: list[tuple[Callable[..., Packet], PacketType]] = [
