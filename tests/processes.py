@@ -58,7 +58,6 @@ class Program:
         self._ended = False
         self._news = threading.Condition()
         reading, writing = pty.openpty() if terminal else os.pipe()
-        self._output = open(reading, "rb")
         self._process = subprocess.Popen(
             self._command,
             cwd=directory,
@@ -68,7 +67,7 @@ class Program:
             stderr=writing,
         )
         os.close(writing)
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(reading,), daemon=True)
         self._reader.start()
         _running.add(self)
 
@@ -151,9 +150,10 @@ class Program:
         said = "\n".join(f"    {line}" for line in self.lines) or "    (nothing)"
         return f"{' '.join(self._command)}, which said:\n{said}"
 
-    def _read(self) -> None:
-        with self._output, suppress(OSError):  # which is how Linux says that a terminal's program has ended
-            for line in self._output:
+    def _read(self, reading: int) -> None:
+        # An OSError is how Linux says that the program at a terminal has ended.
+        with open(reading, "rb") as output, suppress(OSError):
+            for line in output:
                 with self._news:
                     self._lines.append(line.decode("utf-8", "replace").rstrip("\r\n"))
                     self._news.notify_all()
