@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.internet.protocol import connectionDone
@@ -69,6 +70,7 @@ class GatewayChannel(HTTPChannel):
     maxHeaders = MAX_HEADERS
     totalHeadersSize = MAX_HEADER_BYTES
     requests: list[GatewayRequest]
+    site: Any  # the `GatewaySite`; it imports this module
     transport: ITCPTransport
 
     _phase = Phase.IDLE
@@ -76,11 +78,13 @@ class GatewayChannel(HTTPChannel):
     _timer: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
+        self.site.connection_count += 1
         self._enter(Phase.IDLE)
         self._timer = self.callLater(_LOOK_S, self._look)
         super().connectionMade()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.site.connection_count -= 1
         self._phase = Phase.CLOSED
         if self._timer is not None:
             self._timer.cancel()

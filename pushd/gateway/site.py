@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
 from twisted.web.http import Request
 from twisted.web.resource import IResource
 from twisted.web.server import Site
@@ -18,12 +20,15 @@ from pushd.gateway.channel import GatewayChannel
 from pushd.gateway.guards import Guard
 from pushd.gateway.request import GatewayRequest
 
+log = Logger()
+
 
 def make_site(
     publisher: Publisher,
     authenticator: IAuthenticator,
     *,
     reactor: IReactorTime,
+    max_connections: int = -1,
     healthy: Callable[[], bool] = lambda: True,
     peer_certificate: Callable[[object], PeerCertificate | None] = lambda transport: None,
     now: Callable[[], float] = time.time,
@@ -33,23 +38,38 @@ def make_site(
 
     :param publisher: the broker.
     :param reactor: for deadlines only.
+    :param max_connections: how many may be open at once; a further one is closed at once. -1 is no limit.
     :param healthy: what ``/v1/health`` says; asked at each request, so it must be quick.
     :param peer_certificate: finds the verified client certificate of a TLS transport.
     :param now: Unix seconds, for message objects.
     """
     root = Root(Guard(authenticator, peer_certificate), publisher, healthy, now)
-    return GatewaySite(root, reactor)
+    return GatewaySite(root, reactor, max_connections)
 
 
 class GatewaySite(Site):
-    """A `twisted.web.server.Site` that speaks HTTP/1.1 by `GatewayChannel` and keeps no access log."""
+    """
+    A `twisted.web.server.Site` that speaks HTTP/1.1 by `GatewayChannel` and keeps no access log.
+
+    :ivar connection_count: how many connections are open; the channels keep it.
+    """
 
     protocol = GatewayChannel  # type: ignore[assignment]  # typed as the proxy that would choose HTTP/2
     requestFactory = GatewayRequest
 
-    def __init__(self, root: IResource, reactor: IReactorTime) -> None:
+    def __init__(self, root: IResource, reactor: IReactorTime, max_connections: int = -1) -> None:
         # The channel has deadlines of its own; with no `timeout` Twisted's idle timer is never started.
         super().__init__(root, reactor=reactor, timeout=None)
+        self._max_connections = max_connections
+        self.connection_count = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        if 0 <= self._max_connections <= self.connection_count:
+            log.info(
+                "HTTP connection from {peer} denied: max_connections reached", peer=addr, log_type="notice"
+            )
+            return None
+        return super().buildProtocol(addr)
 
     def acceptableProtocols(self) -> list[bytes]:
         """HTTP/1.1 only: were Twisted's HTTP/2 installed, its connections would pass by all our limits."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.gateway.channel import GatewayChannel
@@ -26,3 +29,12 @@ class SiteTests(SynchronousTestCase):
         site.doStart()
         self.assertEqual(clock.getDelayedCalls(), [])
         site.doStop()
+
+    def test_max_connections(self) -> None:
+        """One more than allowed is turned away at the door; when one leaves, the next may come."""
+        site = make_site(Press(), Doorkeeper(), reactor=Clock(), max_connections=1)
+        channel = site.buildProtocol(None)
+        channel.makeConnection(StringTransport())
+        self.assertIsNone(site.buildProtocol(None))
+        channel.connectionLost(Failure(ConnectionDone()))
+        self.assertIsInstance(site.buildProtocol(None), GatewayChannel)
