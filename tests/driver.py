@@ -105,7 +105,7 @@ class Peer:
 
     :ivar version: in which it speaks: that of the CONNECT it sent.
     :ivar connack: the answer to its CONNECT, if there was one.
-    :ivar closed: whether the broker ended the connection.
+    :ivar closed: whether the connection is gone.
     """
 
     def __init__(self, rig: Rig, protocol: MQTTProtocol) -> None:
@@ -119,7 +119,7 @@ class Peer:
 
     @property
     def closed(self) -> bool:
-        return self.transport.disconnecting
+        return self.transport.over
 
     def send(self, *pieces: Packet | bytes) -> None:
         """Send packets or raw bytes in one read, and let the turn of the reactor end."""
@@ -160,11 +160,11 @@ class Peer:
 
     def stop_reading(self) -> None:
         """The peer takes no more bytes; the transport's buffer is full."""
-        self.transport.producer.pauseProducing()
+        self.transport.full(True)
 
     def read_on(self) -> None:
         """The peer has taken all that waited."""
-        self.transport.producer.resumeProducing()
+        self.transport.full(False)
 
     def _encoded(self, pieces: tuple[Packet | bytes, ...]) -> Iterator[bytes]:
         for piece in pieces:
@@ -187,16 +187,23 @@ class Peer:
 
 
 class Wire(StringTransport):
-    """Like a socket's transport: nothing comes in while reading is paused, and its end is told later."""
+    """
+    Like a socket's transport: nothing comes in while reading is paused; the end is told later, and does not
+    come while a producer is registered (`twisted.internet.interfaces.ITransport.loseConnection`).
+
+    :ivar over: the protocol was told of its end.
+    :ivar aborted: cut off, with bytes that the peer did not take.
+    :ivar stuck: the peer does not take the last bytes, so that closing never ends.
+    """
 
     def __init__(self, clock: Clock, protocol: MQTTProtocol) -> None:
         super().__init__(peerAddress=ADDRESS)
         self._clock = clock
         self._protocol = protocol
         self._coming = b""
-        self._over = False
+        self.over = False
         self.aborted = False
-        self.stuck = False  # True: the last bytes are not taken, so that closing never ends
+        self.stuck = False
 
     def deliver(self, data: bytes) -> None:
         self._coming += data
@@ -208,9 +215,32 @@ class Wire(StringTransport):
         super().resumeProducing()
         self._clock.callLater(0, self.deliver, b"")
 
+    def write(self, data: bytes) -> None:
+        if not self.over:
+            super().write(data)
+
+    def unregisterProducer(self) -> None:
+        self.producer = None  # like Twisted's own, without a complaint if there is none
+        self._end_if_done()
+
+    def full(self, is_full: bool) -> None:
+        """Tell the producer whether more can be taken."""
+        producer = self.producer
+        assert producer is not None
+        if is_full:
+            producer.pauseProducing()
+        else:
+            producer.resumeProducing()
+
+    def getHandle(self) -> None:
+        """There is no socket."""
+
     def loseConnection(self) -> None:
         self.disconnecting = True
-        if not self.stuck:
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self.disconnecting and self.producer is None and not self.stuck:
             self._clock.callLater(0, self.lost, ConnectionDone())
 
     def abortConnection(self) -> None:
@@ -219,6 +249,6 @@ class Wire(StringTransport):
 
     def lost(self, reason: Exception) -> None:
         """Tell the protocol, once."""
-        if not self._over:
-            self._over = self.disconnecting = True
+        if not self.over:
+            self.over = self.disconnecting = True
             self._protocol.connectionLost(Failure(reason))

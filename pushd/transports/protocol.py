@@ -32,6 +32,8 @@ from pushd.transports.tls import describe_tls_error
 
 log = Logger()
 
+_ACTIVE = Phase.ACTIVE  # looked up once, not per read
+
 # How much a peer that does not read may leave in our memory before QoS 0 messages for it are dropped.
 # FlashMQ's default; what the kernel buffers comes on top.
 MAX_WRITE_BUFFER_BYTES = 1024 * 1024
@@ -164,7 +166,8 @@ class MQTTProtocol:
         state = self._state
         try:
             while not self._paused:
-                if self.client is not None:
+                # Not once the connection is closing: what comes after its end is not looked at.
+                if self.client is not None and state.phase is _ACTIVE:
                     at = handle_express(self.client, data, at)
                 cut = state.next_packet(data, at)
                 if cut is None:
@@ -294,7 +297,11 @@ class MQTTProtocol:
         self._rest = None
         self._wait(CLOSE_TIMEOUT_S)
         # At the end of the turn, so that what is in the outbox goes first.
-        self._factory.broker.turn.afterwards(self.transport.loseConnection)
+        self._factory.broker.turn.afterwards(self._let_go)
+
+    def _let_go(self) -> None:
+        self.transport.unregisterProducer()  # or TLS would wait for it before it closes
+        self.transport.loseConnection()
 
     def pause(self) -> None:
         self._paused = True

@@ -44,6 +44,9 @@ class TCPProtocol(MQTTProtocol):
         self._add_unsent(len(data))
         self.transport.write(data)
 
+    def _let_go(self) -> None:
+        self.transport.loseConnection()  # what is left to Twisted goes first, then we unregister below
+
     def resumeProducing(self) -> None:
         if self._unsent:  # not the call at the registration
             self.transport.unregisterProducer()
