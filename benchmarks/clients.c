@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "clients.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct traffic traffic = {
     .window = 20,
     .backlog = 200,
     .payload = 100,
+    .spread = 1,
 };
 struct counts counts;
 uint64_t turn_ns, progress_ns;
@@ -69,7 +71,7 @@ enum phase { CLOSED, CONNECTING, SUBSCRIBING, READY, REFUSED };
 enum flight { FREE, AWAITS_PUBACK, AWAITS_PUBREC, AWAITS_PUBCOMP };
 
 struct publisher {
-    struct publish_image image;
+    struct publish_image *images; /* `traffic.spread` of them, used in turn */
     uint64_t sent, delivered; /* delivered counts each subscriber's copy */
     int inflight;
     uint16_t last_id;
@@ -101,11 +103,14 @@ static int client_count, opened, topics;
 static int epoll_fd, timer_fd;
 static uint64_t ticks; /* of the timer, not yet taken */
 
-static char *text(const char *format, int number)
+static __attribute__((format(printf, 1, 2))) char *text(const char *format, ...)
 {
     char *made;
-    if (asprintf(&made, format, number) < 0)
+    va_list arguments;
+    va_start(arguments, format);
+    if (vasprintf(&made, format, arguments) < 0)
         die("out of memory");
+    va_end(arguments);
     return made;
 }
 
@@ -240,7 +245,8 @@ static void publish(struct client *client)
 {
     struct publisher *publisher = client->publisher;
     struct stamp stamp = {turn_ns, client->number - traffic.subscribers, publisher->sent++};
-    append_publish(&client->link.out, &publisher->image, traffic.qos ? take_id(publisher) : 0, stamp);
+    const struct publish_image *image = &publisher->images[stamp.number % traffic.spread];
+    append_publish(&client->link.out, image, traffic.qos ? take_id(publisher) : 0, stamp);
 }
 
 /* ---- setting up ---- */
@@ -279,9 +285,9 @@ static void on_suback(struct client *client, const struct packet *packet)
         become_ready(client);
 }
 
-static void make_subscriber(struct client *client, char *topic)
+static void make_subscriber(struct client *client, int topic)
 {
-    client->filter = topic;
+    client->filter = traffic.spread > 1 ? text("load/%d/+", topic) : text("load/%d", topic);
     client->subscriber = zeroed(1, sizeof *client->subscriber);
     if (traffic.publishers)
         client->subscriber->heard = zeroed(traffic.publishers / topics, sizeof *client->subscriber->heard);
@@ -289,11 +295,15 @@ static void make_subscriber(struct client *client, char *topic)
         client->subscriber->unreleased = zeroed((1 << 16) / 8, 1);
 }
 
-static void make_publisher(struct client *client, char *topic)
+static void make_publisher(struct client *client, int topic)
 {
     client->publisher = zeroed(1, sizeof *client->publisher);
-    client->publisher->image = make_publish(traffic.broker.version, topic, traffic.qos, traffic.payload);
-    free(topic);
+    client->publisher->images = zeroed(traffic.spread, sizeof *client->publisher->images);
+    for (int i = 0; i < traffic.spread; i++) {
+        char *name = traffic.spread > 1 ? text("load/%d/%d", topic, i) : text("load/%d", topic);
+        client->publisher->images[i] = make_publish(traffic.broker.version, name, traffic.qos, traffic.payload);
+        free(name);
+    }
 }
 
 void make_clients(void)
@@ -308,9 +318,9 @@ void make_clients(void)
     for (int i = 0; i < client_count; i++) {
         clients[i].number = i;
         if (i < subscribers)
-            make_subscriber(&clients[i], text("load/%d", i % topics));
+            make_subscriber(&clients[i], i % topics);
         else
-            make_publisher(&clients[i], text("load/%d", (i - subscribers) % topics));
+            make_publisher(&clients[i], (i - subscribers) % topics);
     }
 }
 

@@ -22,6 +22,7 @@ struct traffic {
     int window;  /* QoS 1 and 2: unacknowledged messages per publisher */
     int backlog; /* messages per publisher that did not reach all their subscribers yet */
     int payload; /* bytes, at least those of a stamp */
+    int spread;  /* topics that each publisher uses in turn; from 2 on they are subscribed to by a wildcard */
 };
 extern struct traffic traffic;
 
@@ -41,7 +42,8 @@ extern uint64_t progress_ns; /* of the last turn in which a message or an acknow
 
 /*
  * Make the clients that `traffic` describes. Publisher i publishes to topic i modulo the smaller of the numbers of
- * publishers and subscribers, and so for subscribers; without publishers each subscriber has a topic of its own.
+ * publishers and subscribers (with a spread: to several below it), and so for subscribers; without publishers each
+ * subscriber has a topic of its own.
  */
 void make_clients(void);
 

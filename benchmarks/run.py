@@ -229,13 +229,27 @@ def _parser() -> argparse.ArgumentParser:
         help="{port} and {conf} stand for what changes; the first is what others are compared to "
         "(default: mosquitto, then pushd)",
     )
-    parser.add_argument("--rounds", type=int, help="of all scenarios (default: 3)")
-    parser.add_argument("--seconds", type=float, help="that a stream lasts (default: 4)")
+    parser.add_argument("--rounds", type=_rounds, help="of all scenarios (default: 3)")
+    parser.add_argument("--seconds", type=_seconds, help="that a stream lasts (default: 4)")
     parser.add_argument(
         "--quick", action="store_true", help="one round, one second: below two minutes in all"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="append each run's figures, one line each")
     return parser
+
+
+def _rounds(text: str) -> int:
+    rounds = int(text)
+    if rounds < 1:
+        raise argparse.ArgumentTypeError("at least one")
+    return rounds
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError("from 0.1 to 3600")
+    return seconds
 
 
 def chosen_scenarios(names: str | None) -> dict[str, Scenario]:

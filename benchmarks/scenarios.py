@@ -74,6 +74,11 @@ SCENARIOS = {
         "stream --publishers 50 --subscribers 50 --backlog 400 --pause-us 500",
         targets={CPU_PER_MESSAGE: Target(1.9, 1.9 / 5.8)},
     ),
+    # A stream to one topic is the best case for a broker that passes runs of messages on in one piece.
+    "mixed": Scenario(
+        "50 pairs, QoS 0, saturated; each publisher uses ten topics in turn, subscribed to by a wildcard",
+        "stream --publishers 50 --subscribers 50 --spread 10 --backlog 400 --pause-us 500",
+    ),
     "qos1": Scenario(
         "50 pairs, QoS 1, window 20",
         "stream --publishers 50 --subscribers 50 --qos 1 --window 20 --pause-us 500",
