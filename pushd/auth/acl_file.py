@@ -235,9 +235,8 @@ def _beginning(topic_filter: str, variables: tuple[str, ...]) -> str:
 
 def _doubts(pattern: str) -> Iterator[str]:
     """What somebody who wrote this pattern, perhaps for an older Mosquitto, may not have meant."""
+    # Unlike Mosquitto we do not doubt a pattern without any variable: a rule for every client is written so.
     levels = pattern.split("/")
-    if not any(variable in level for variable in SUBSTITUTIONS for level in levels):
-        yield f"pattern {pattern!r} has no %u or %c: it is for every client"
     if any(variable in level != variable for variable in SUBSTITUTIONS for level in levels):
         yield f"pattern {pattern!r}: since Mosquitto 2.1 a %u or %c counts only as a whole level"
 

@@ -183,7 +183,7 @@ class Client:
         elif packet.qos < 2 or self.session.hold_received(packet.packet_id):
             message = Message(topic, packet.payload, packet.qos, packet.retain)
             route = self._broker.publish_message(message, self.session)
-            if limit == 0:
+            if not self._broker.limits.checks_small_packets:
                 self._remember(packet.topic.encode(), route)
         if packet.qos:
             self._answer_publish(packet, code or ReasonCode.NOT_AUTHORIZED)

@@ -39,7 +39,7 @@ def handle_express(client: Client, data: bytes, at: int) -> int:
             continue
         body = at + 2
         if length > 127:
-            if data[body] > 127:
+            if not 0 < data[body] < 128:  # three bytes, or an encoding that is too long to be passed on
                 return at
             length = length & 127 | data[body] << 7
             body += 1
@@ -147,7 +147,7 @@ def _cut_qos0(data: bytes, at: int, name: bytes, v5: bool) -> tuple[bytes, int] 
     length = data[at + 1]
     body = at + 2
     if length > 127:
-        if data[body] > 127:
+        if not 0 < data[body] < 128:
             return None
         length = length & 127 | data[body] << 7
         body += 1

@@ -20,6 +20,11 @@ class Limits:
     connect_timeout_s: float = 10.0  # from accept to a whole CONNECT, TLS handshake included
 
     @property
+    def checks_small_packets(self) -> bool:
+        """Whether a PUBLISH with a Remaining Length of two bytes may be above a limit."""
+        return self.message_size_limit != 0 or 0 < self.max_packet_size < 2 + 1 + 0x3FFF
+
+    @property
     def window(self) -> int:
         """How many messages may be in flight to one client, at most all packet identifiers."""
         return self.max_inflight_messages or 65_535

@@ -26,7 +26,7 @@ from pushd.mqtt.codes import ReasonCode, Version
 from pushd.mqtt.connection import Connection, Phase
 from pushd.mqtt.errors import MQTTError, Refused
 from pushd.mqtt.packets import Connack, Connect, Disconnect, Packet
-from pushd.mqtt.wire import decode_varint
+from pushd.mqtt.wire import decode_length
 from pushd.mqtt.writer import encode
 from pushd.transports.tls import describe_tls_error
 
@@ -174,6 +174,8 @@ class MQTTProtocol:
                     break
                 packet, at = cut
                 self._handle(packet)
+            if at < len(data) and state.phase is not Phase.CLOSED:
+                self._keep(data, at)
         except MQTTError as error:
             self._broken(error)
             return
@@ -183,8 +185,6 @@ class MQTTProtocol:
             return
         if at and self.client is not None:
             self._heard_at = self._factory.wheel.now
-        if at < len(data) and state.phase is not Phase.CLOSED:
-            self._keep(data, at)
 
     def _handle(self, packet: Packet) -> None:
         if self.client is not None:
@@ -196,7 +196,7 @@ class MQTTProtocol:
     def _keep(self, data: bytes, at: int) -> None:
         """Keep an incomplete packet, and how long it will be: a byte at a time must not cost a look each."""
         self._rest = bytearray(data[at:])
-        header = decode_varint(data, at + 1)
+        header = decode_length(data, at + 1)
         self._needed = 0 if header is None else header[1] - at + header[0]
 
     def _connect(self, packet: Connect) -> None:
