@@ -155,7 +155,7 @@ class TimeTests(SynchronousTestCase):
         self.assertFalse(peer.closed)
 
     def test_keep_alive_is_never_cut_short(self) -> None:
-        """A client that pings at one and a half times its keep alive, to the moment, stays: [MQTT-3.1.2-24]."""
+        """A client that pings at one and a half times its keep alive, to the moment, stays (v3 §3.1.2.10)."""
         rig = Rig()
         peer = rig.connect("ada", keep_alive_s=2)
         for _ in range(5):
