@@ -54,6 +54,12 @@ _REFUSALS = {
     Codes.ERR_INVALID_PURPOSE: "it is not for TLS clients",
 }
 
+# What OpenSSL says of clients that have the wrong port.
+_NOT_TLS = {
+    "wrong version number": "what it sent is not TLS",
+    "http request": "it sent HTTP, not TLS",
+}
+
 _SigningKey: TypeAlias = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 )
@@ -189,7 +195,7 @@ def describe_tls_error(error: BaseException | None) -> str | None:
         return None
     queue = error.args[0] if error.args else None
     reasons = [entry[2] for entry in queue] if isinstance(queue, list) else []
-    return "; ".join(reason for reason in reasons if reason) or type(error).__name__
+    return "; ".join(_NOT_TLS.get(reason, reason) for reason in reasons if reason) or type(error).__name__
 
 
 def _set_sessions(context: SSL.Context) -> None:
