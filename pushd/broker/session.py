@@ -223,11 +223,15 @@ class Session:
             self._acknowledged(packet_id)
 
     def _acknowledged(self, packet_id: int) -> None:
+        self._forget_in_flight(packet_id)
+        if self.queue and self.client is not None:
+            self._fill_window(self.client)
+
+    def _forget_in_flight(self, packet_id: int) -> None:
+        """Free a packet identifier. What is queued stays so: see `_acknowledged`."""
         del self.inflight[packet_id]
         if self.expiry_s != 0.0:
             self._broker.store.record(records.MessageAcknowledged(self.client_id, packet_id))
-        if self.queue and self.client is not None:
-            self._fill_window(self.client)
 
     # QoS 2 from the client: the identifier is kept from PUBLISH to PUBREL, the message is passed on at once
     # (v5 §4.3.3, "Method B" of its figure)
@@ -273,7 +277,8 @@ class Session:
             elif self.may_read(message.topic):
                 client.send_acknowledged(message, packet_id, DUP)
             else:
-                self._acknowledged(packet_id)
+                self._forget_in_flight(packet_id)
+                self._broker.counters.dropped("not_authorized")
         if self.queue and any(not self.may_read(message.topic) for message in self.queue):
             self._drop_unreadable()
         if self.queue:
