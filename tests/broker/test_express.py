@@ -56,7 +56,8 @@ others = st.one_of(
     topics.map(lambda topic: Subscribe(9, [SubscriptionRequest(topic, QoS.AT_LEAST_ONCE)])),
     topics.map(lambda topic: Unsubscribe(9, [topic])),
 )
-ordinary = st.one_of(publishes, publishes, publishes, acks, others).map(lambda packet: encode(packet, V3))
+packets: st.SearchStrategy[Packet] = st.one_of(publishes, publishes, publishes, acks, others)
+ordinary = packets.map(lambda packet: encode(packet, V3))
 broken = st.sampled_from(
     [b"\x36\5\0\1tab", b"\x40\2\0\0", b"\x32\5\0\1t\0\0", b"\x30\1\0", b"\x30\x84\0\0\1tx"]
 )
@@ -167,7 +168,7 @@ class LaneTests(SynchronousTestCase):
 
     def test_left_to_the_reader(self) -> None:
         """Whatever is out of the ordinary, or nothing the lane has met."""
-        odd = {
+        odd: dict[str, Packet | bytes] = {
             "retained": Publish("t", b"x", retain=True),
             "again": Publish("t", b"x", QoS.AT_LEAST_ONCE, dup=True, packet_id=1),
             "another topic": Publish("u", b"x"),
