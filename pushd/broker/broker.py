@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from functools import partial
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
@@ -58,7 +59,9 @@ class Broker:
         self.limits = limits or Limits()
         self.counters = Counters()
         self.store = store
-        self.turn = Turn(clock, store, self.counters)
+        # Any reactor can do it with a timer; ours (`pushd.service.reactor`) does it for less.
+        at_turn_end = getattr(clock, "call_at_turn_end", None) or partial(clock.callLater, 0)
+        self.turn = Turn(at_turn_end, store, self.counters)
         self.wheel = TimingWheel(clock)
         self.router = Router(self)
         self.retained: TopicTree[Message] = TopicTree()

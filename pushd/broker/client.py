@@ -272,6 +272,8 @@ class Client:
         return self._broker.authorize(self.policy, self.session, Access.SUBSCRIBE, filter)
 
     def _subscribe(self, packet: packets.Subscribe, verdicts: list[Verdict]) -> None:
+        if self.session.client is not self:
+            return  # gone while the verdict was pending: a session that ended would stay subscribed for ever
         codes: list[ReasonCode] = []
         granted: list[Subscription] = []
         for request, verdict in zip(packet.requests, verdicts, strict=True):

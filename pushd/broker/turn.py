@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IReactorTime
-
 from pushd.broker.counters import Counters
 from pushd.broker.interfaces import IStore
 
@@ -31,10 +29,15 @@ class Turn:
     # about 5 ms, then others are read and served.
     SLICE = 500
 
-    __slots__ = ("_afterwards", "_call_later", "_counters", "_store", "dirty")
+    __slots__ = ("_afterwards", "_at_turn_end", "_counters", "_store", "dirty")
 
-    def __init__(self, clock: IReactorTime, store: IStore, counters: Counters) -> None:
-        self._call_later = clock.callLater
+    def __init__(
+        self, at_turn_end: Callable[[Callable[[], None]], object], store: IStore, counters: Counters
+    ) -> None:
+        """
+        :param at_turn_end: calls something once, when the sockets that are readable now have been read.
+        """
+        self._at_turn_end = at_turn_end
         self._store = store
         self._counters = counters
         self.dirty: list[Client] = []
@@ -43,13 +46,13 @@ class Turn:
     def mark(self, client: Client) -> None:
         """The outbox of `client` is about to be filled."""
         if not self.dirty:
-            self._call_later(0, self.flush)
+            self._at_turn_end(self.flush)
         self.dirty.append(client)
 
     def afterwards(self, call: Callable[[], None]) -> None:
         """Do this when every outbox that is filled now has been emptied."""
         if not self._afterwards:
-            self._call_later(0, self.flush)
+            self._at_turn_end(self.flush)
         self._afterwards.append(call)
 
     def flush(self) -> None:
@@ -62,7 +65,7 @@ class Turn:
         if len(clients) > self.SLICE:
             self.dirty = clients[self.SLICE :]
             del clients[self.SLICE :]
-            self._call_later(0, self.flush)
+            self._at_turn_end(self.flush)
         waiting: list[tuple[Client, bytes]] = []
         sent = 0
         for client in clients:

@@ -8,6 +8,7 @@ twistd's business (``-n`` for no).
 
 from __future__ import annotations
 
+import select
 import sys
 from functools import partial
 from typing import NoReturn
@@ -81,6 +82,10 @@ def makeService(options: Options) -> IService:
 def make_server(options: Options) -> IService:
     """Assemble everything, reading each file that the settings name; exit with the reason if one is bad."""
     # Not at the top: twistd must be able to choose the reactor before anything imports it.
+    if hasattr(select, "epoll"):
+        from pushd.service.reactor import install_unless_chosen
+
+        install_unless_chosen()
     from twisted.internet import reactor
 
     from pushd.service.server import Server
