@@ -39,6 +39,12 @@ class TimingWheel:
 
     TICK_S = 0.25
 
+    # Nothing is put further ahead than this, but looked at once more on the way: a connection with a keep
+    # alive of 18 hours that closed after a second shall not be held here for the rest of the day.
+    HORIZON_S = 60.0
+
+    _HORIZON = int(HORIZON_S / TICK_S)
+
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -66,7 +72,7 @@ class TimingWheel:
         due = timed.due_at()
         if due is None:
             return
-        slot = max(self._slot_of(due), self._slot) + 1
+        slot = min(max(self._slot_of(due), self._slot) + 1, self._slot + self._HORIZON)
         timed.slot = slot
         self._slots.setdefault(slot, []).append(timed)
 
