@@ -283,6 +283,7 @@ class Client:
             request.filter = self.policy.mount_point + request.filter
             granted.append(self._broker.subscribe(self.session, request))
             codes.append(ReasonCode(request.qos))
+            self._note("{id} {qos} {filter}", "subscribe", request.filter, qos=int(request.qos))
         self.must_wait |= self._broker.store.pending
         self.send(encode(packets.Suback(packet.packet_id, codes), self.version))
         for subscription in granted:
@@ -296,8 +297,14 @@ class Client:
             else ReasonCode.NO_SUBSCRIPTION_EXISTED
             for filter in packet.filters
         ]
+        for filter in packet.filters:
+            self._note("{id} {filter}", "unsubscribe", self.policy.mount_point + filter)
         self.must_wait |= self._broker.store.pending
         self.send(encode(packets.Unsuback(packet.packet_id, codes), self.version))
+
+    def _note(self, text: str, log_type: str, filter: str, **more: int) -> None:
+        """For ``log_type subscribe`` and ``unsubscribe``; the words are Mosquitto's."""
+        self._log.info(text, id=self.session.client_id, filter=filter, log_type=log_type, **more)
 
     # Verdicts that take their time
 
