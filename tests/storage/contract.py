@@ -1,0 +1,371 @@
+"""
+What every store must do, told by records and by what `load` gives back.
+
+A test module makes a case of it: ``class SomeTests(StoreContract, SynchronousTestCase)`` with `make`, and `reopen`
+if the store survives its process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from pushd.broker import records as r
+from pushd.broker.interfaces import IStore
+from pushd.broker.message import Message
+from pushd.mqtt.codes import PropertyId, QoS, RetainHandling
+from pushd.mqtt.packets import SubscriptionRequest
+
+# Topics, user names and client ids of any text, payloads of any bytes.
+IDS = ["ada", "bob", "é/👋 'quoted\"%s", ""]
+BODIES = [b"", b"x", bytes(range(256)), b"y" * 70_000]
+
+
+def plain(message: Message | None) -> tuple[object, ...] | None:
+    """What a store must keep of a message."""
+    if message is None:
+        return None
+    return (
+        message.topic,
+        bytes(message.payload),
+        int(message.qos),
+        bool(message.retain),
+        message.properties or {},
+    )
+
+
+def picture(state: r.SavedState) -> dict[str, Any]:
+    """A saved state as something that can be compared, orders included."""
+    return {
+        "retained": {topic: plain(message) for topic, message in state.retained.items()},
+        "sessions": {
+            session.client_id: (
+                session.username,
+                session.expiry_s,
+                {filter: options(request) for filter, request in session.subscriptions.items()},
+                [(sequence, plain(message)) for sequence, message in session.queued.items()],
+                [(packet_id, plain(message)) for packet_id, message in session.inflight.items()],
+                session.received,
+            )
+            for session in state.sessions.values()
+        },
+    }
+
+
+def options(request: SubscriptionRequest) -> tuple[object, ...]:
+    return request.filter, int(request.qos), bool(request.no_local), bool(request.retain_as_published)
+
+
+@dataclass
+class Model:
+    """
+    The journal in the simplest words, which also says which records are legal next.
+
+    Each record is offered as a seed of random numbers, and becomes something that a broker could have done.
+    """
+
+    sessions: dict[str, tuple[str | None, float | None]] = field(default_factory=dict)
+    subscriptions: dict[tuple[str, str], SubscriptionRequest] = field(default_factory=dict)
+    queued: dict[str, list[tuple[int, Message]]] = field(default_factory=dict)
+    inflight: dict[str, list[tuple[int, Message | None]]] = field(default_factory=dict)
+    received: dict[str, set[int]] = field(default_factory=dict)
+    retained: dict[str, Message] = field(default_factory=dict)
+    sequences: dict[str, int] = field(default_factory=dict)
+
+    def open(self, client_id: str, username: str | None, expiry_s: float | None) -> r.Record:
+        self.sessions[client_id] = username, expiry_s
+        for kept in (self.queued, self.inflight):
+            kept.setdefault(client_id, [])
+        self.received.setdefault(client_id, set())
+        self.sequences.setdefault(client_id, 0)
+        return r.SessionOpened(client_id, username, expiry_s)
+
+    def end(self, client_id: str) -> r.Record:
+        for kept in (self.sessions, self.queued, self.inflight, self.received, self.sequences):
+            del kept[client_id]
+        self.subscriptions = {key: old for key, old in self.subscriptions.items() if key[0] != client_id}
+        return r.SessionEnded(client_id)
+
+    def subscribe(self, client_id: str, request: SubscriptionRequest) -> r.Record:
+        self.subscriptions[client_id, request.filter] = request
+        return r.SubscriptionAdded(client_id, request)
+
+    def unsubscribe(self, client_id: str, filter: str) -> r.Record | None:
+        if self.subscriptions.pop((client_id, filter), None) is None:
+            return None
+        return r.SubscriptionRemoved(client_id, filter)
+
+    def queue(self, client_id: str, message: Message) -> r.Record:
+        self.sequences[client_id] += 1
+        self.queued[client_id].append((self.sequences[client_id], message))
+        return r.MessageQueued(client_id, self.sequences[client_id], message)
+
+    def drop(self, client_id: str) -> r.Record | None:
+        if not self.queued[client_id]:
+            return None
+        return r.MessageDropped(client_id, self.queued[client_id].pop(0)[0])
+
+    def assign(self, client_id: str, packet_id: int) -> r.Record | None:
+        if not self.queued[client_id] or packet_id in dict(self.inflight[client_id]):
+            return None
+        sequence, message = self.queued[client_id].pop(0)
+        self.inflight[client_id].append((packet_id, message))
+        return r.PacketIdAssigned(client_id, sequence, packet_id)
+
+    def release(self, client_id: str, packet_id: int) -> r.Record | None:
+        if dict(self.inflight[client_id]).get(packet_id) is None:
+            return None
+        self._forget(client_id, packet_id)
+        self.inflight[client_id].append((packet_id, None))
+        return r.MessageReleased(client_id, packet_id)
+
+    def acknowledge(self, client_id: str, packet_id: int) -> r.Record | None:
+        if packet_id not in dict(self.inflight[client_id]):
+            return None
+        self._forget(client_id, packet_id)
+        return r.MessageAcknowledged(client_id, packet_id)
+
+    def _forget(self, client_id: str, packet_id: int) -> None:
+        self.inflight[client_id] = [entry for entry in self.inflight[client_id] if entry[0] != packet_id]
+
+    def receive(self, client_id: str, packet_id: int) -> r.Record | None:
+        if packet_id in self.received[client_id]:
+            return None
+        self.received[client_id].add(packet_id)
+        return r.PacketIdReceived(client_id, packet_id)
+
+    def finish(self, client_id: str, packet_id: int) -> r.Record | None:
+        if packet_id not in self.received[client_id]:
+            return None
+        self.received[client_id].remove(packet_id)
+        return r.PacketIdReleased(client_id, packet_id)
+
+    def retain(self, message: Message) -> r.Record:
+        self.retained[message.topic] = message
+        return r.RetainedSet(message)
+
+    def clear(self, topic: str) -> r.Record | None:
+        return None if self.retained.pop(topic, None) is None else r.RetainedCleared(topic)
+
+    def picture(self) -> dict[str, Any]:
+        return {
+            "retained": {topic: plain(message) for topic, message in self.retained.items()},
+            "sessions": {
+                client_id: (
+                    username,
+                    expiry_s,
+                    {key[1]: options(old) for key, old in self.subscriptions.items() if key[0] == client_id},
+                    [(sequence, plain(message)) for sequence, message in self.queued[client_id]],
+                    [(packet_id, plain(message)) for packet_id, message in self.inflight[client_id]],
+                    self.received[client_id],
+                )
+                for client_id, (username, expiry_s) in self.sessions.items()
+            },
+        }
+
+
+client_ids = st.sampled_from(IDS)
+packet_ids = st.sampled_from([1, 2, 3, 65_535])
+topics = st.sampled_from(["t", "t/é", "$x"])
+bodies = st.sampled_from(BODIES)
+messages = st.builds(
+    Message, topics, bodies, st.integers(0, 2), st.booleans(),
+    st.sampled_from([None, {PropertyId.CONTENT_TYPE: "text/plain", PropertyId.USER_PROPERTY: [("a", "1")]}]),
+)  # fmt: skip
+requests = st.builds(
+    SubscriptionRequest, st.sampled_from(["t", "t/#", "+/é"]), st.sampled_from(list(QoS)),
+    st.booleans(), st.booleans(), st.just(RetainHandling.SEND),
+)  # fmt: skip
+usernames = st.sampled_from([None, "", "ada", "ü"])
+expiries = st.sampled_from([None, 1.0, 86_400.5])
+CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
+    "open": (client_ids, usernames, expiries),
+    "end": (client_ids,),
+    "subscribe": (client_ids, requests),
+    "unsubscribe": (client_ids, st.sampled_from(["t", "t/#", "+/é"])),
+    "queue": (client_ids, messages),
+    "drop": (client_ids,),
+    "assign": (client_ids, packet_ids),
+    "release": (client_ids, packet_ids),
+    "acknowledge": (client_ids, packet_ids),
+    "receive": (client_ids, packet_ids),
+    "finish": (client_ids, packet_ids),
+    "retain": (messages,),
+    "clear": (topics,),
+}
+WEIGHTED = [*CHOICES, "open", *["queue", "assign", "subscribe"] * 2]
+steps = st.lists(
+    st.one_of([st.tuples(st.just(name), st.tuples(*CHOICES[name])) for name in WEIGHTED]), max_size=60
+)
+
+
+def journal(model: Model, steps: Iterable[tuple[str, tuple[Any, ...]]]) -> Iterable[r.Record]:
+    """Those of the steps that are legal, one by one, as the model takes them."""
+    for name, arguments in steps:
+        needs_session = name not in ("open", "retain", "clear")
+        if needs_session and arguments[0] not in model.sessions:
+            continue
+        step: Callable[..., r.Record | None] = getattr(model, name)
+        record = step(*arguments)
+        if record is not None:
+            yield record
+
+
+class StoreContract:
+    """Mixed into a `SynchronousTestCase`, which it is for the type checker's sake as well."""
+
+    store: Any
+
+    def make(self) -> Any:
+        """A new, empty store."""
+        raise NotImplementedError
+
+    def reopen(self, store: Any) -> Any:
+        """What the next process finds. Here: the same store, for one that does not survive its process."""
+        return store
+
+    def setUp(self) -> None:
+        self.store = self.make()
+
+    def kept(self) -> dict[str, Any]:
+        """What is given back once all is durable."""
+        self.durable()
+        self.store = self.reopen(self.store)
+        loaded = self.store.load()
+        if not isinstance(loaded, Deferred):
+            loaded = succeed(loaded)
+        return picture(self.result(loaded))
+
+    def durable(self) -> None:
+        self.result(self.store.barrier())
+
+    def result(self, deferred: Deferred[Any]) -> Any:
+        """The result of a Deferred that has fired. A store with threads may wait for it here."""
+        assert isinstance(self, SynchronousTestCase)
+        return self.successResultOf(deferred)
+
+    def record(self, *records: r.Record) -> None:
+        for record in records:
+            self.store.record(record)
+
+    def check(self, expected: object, given: object) -> None:
+        assert isinstance(self, SynchronousTestCase)
+        self.assertEqual(expected, given)
+
+    def test_interface(self) -> None:
+        """It is what the broker asks for."""
+        verifyObject(IStore, self.store)
+
+    def test_empty(self) -> None:
+        """A new store remembers nothing."""
+        self.check({"retained": {}, "sessions": {}}, self.kept())
+
+    def test_pending(self) -> None:
+        """`pending` says whether a barrier has something to wait for."""
+        self.check(False, self.store.pending)
+        self.record(r.RetainedSet(Message("t", b"x")))
+        self.check(True, self.store.pending)
+        barrier = self.store.barrier()
+        self.check(False, self.store.pending)
+        self.result(barrier)
+
+    def test_barriers_fire_in_order(self) -> None:
+        """What was recorded first is durable first."""
+        fired: list[int] = []
+        barriers = []
+        for n in range(3):
+            self.record(r.RetainedSet(Message(f"t/{n}", b"x")))
+            barriers.append(self.store.barrier().addCallback(lambda _, n=n: fired.append(n)))
+        for barrier in barriers:
+            self.result(barrier)
+        self.check([0, 1, 2], fired)
+
+    def test_barrier_without_records(self) -> None:
+        """It fires, with nothing to wait for."""
+        self.durable()
+
+    def test_order_of_the_queue(self) -> None:
+        """Queued messages come back in the order of their numbers."""
+        self.record(r.SessionOpened("ada", None, None))
+        self.record(*[r.MessageQueued("ada", n, Message("t", b"%d" % n, 1)) for n in range(1, 13)])
+        self.record(*[r.PacketIdAssigned("ada", n, n) for n in (1, 2)])
+        queued = self.kept()["sessions"]["ada"][3]
+        self.check(list(range(3, 13)), [sequence for sequence, _ in queued])
+
+    def test_order_of_what_is_in_flight(self) -> None:
+        """The order is that of sending; what was released moves behind, in the order of the PUBRECs."""
+        self.record(r.SessionOpened("ada", None, None))
+        self.record(*[r.MessageQueued("ada", n, Message("t", b"%d" % n, 2)) for n in range(1, 5)])
+        ids = (9, 65_535, 1, 4)
+        self.record(*[r.PacketIdAssigned("ada", n, packet_id) for n, packet_id in enumerate(ids, 1)])
+        self.record(r.MessageReleased("ada", 65_535), r.MessageReleased("ada", 9))
+        inflight = self.kept()["sessions"]["ada"][4]
+        self.check([1, 4, 65_535, 9], [packet_id for packet_id, _ in inflight])
+        self.check([None, None], [message for _, message in inflight[2:]])
+
+    def test_identifier_that_is_used_again(self) -> None:
+        """A packet identifier that was acknowledged is a new message, in its new place."""
+        self.record(r.SessionOpened("ada", None, None))
+        self.record(*[r.MessageQueued("ada", n, Message("t", b"%d" % n, 1)) for n in (1, 2, 3)])
+        self.record(r.PacketIdAssigned("ada", 1, 1), r.PacketIdAssigned("ada", 2, 2))
+        self.record(r.MessageAcknowledged("ada", 1), r.PacketIdAssigned("ada", 3, 1))
+        inflight = self.kept()["sessions"]["ada"][4]
+        self.check([(2, b"2"), (1, b"3")], [(packet_id, message[1]) for packet_id, message in inflight])
+
+    def test_session_that_ended(self) -> None:
+        """Nothing of it comes back, also when its client id begins anew; others keep what they have."""
+        shared = Message("t", b"for both", 1)
+        for client_id in ("ada", "bob"):
+            self.record(r.SessionOpened(client_id, None, None), r.MessageQueued(client_id, 1, shared))
+        self.record(r.SubscriptionAdded("ada", SubscriptionRequest("t")), r.PacketIdReceived("ada", 7))
+        self.record(r.SessionEnded("ada"), r.SessionOpened("ada", "new", 60.0))
+        sessions = self.kept()["sessions"]
+        self.check(("new", 60.0, {}, [], [], set()), sessions["ada"])
+        self.check([(1, plain(shared))], sessions["bob"][3])
+
+    def test_session_that_is_opened_again(self) -> None:
+        """A client that comes back keeps everything; its name and expiry are the new ones."""
+        self.record(r.SessionOpened("ada", "old", None), r.SubscriptionAdded("ada", SubscriptionRequest("t")))
+        self.record(r.SessionOpened("ada", "new", 5.0))
+        username, expiry_s, subscriptions, *_ = self.kept()["sessions"]["ada"]
+        self.check(("new", 5.0, ["t"]), (username, expiry_s, list(subscriptions)))
+
+    def test_message_that_many_wait_for(self) -> None:
+        """A push to many sessions comes back for each, whoever has had it already."""
+        push = Message("t", b"body" * 5000, 1)
+        for n in range(20):
+            self.record(r.SessionOpened(f"s{n}", None, None), r.MessageQueued(f"s{n}", 1, push))
+        for n in range(10):
+            self.record(r.PacketIdAssigned(f"s{n}", 1, 1), r.MessageAcknowledged(f"s{n}", 1))
+        sessions = self.kept()["sessions"]
+        self.check([[]] * 10, [sessions[f"s{n}"][3] for n in range(10)])
+        self.check([[(1, plain(push))]] * 10, [sessions[f"s{n}"][3] for n in range(10, 20)])
+
+    def test_retained(self) -> None:
+        """The last one of each topic; a topic that was cleared has none."""
+        self.record(*[r.RetainedSet(Message("t", b"%d" % n, n, True)) for n in range(3)])
+        self.record(r.RetainedSet(Message("u", b"x")), r.RetainedCleared("u"))
+        self.check({"t": ("t", b"2", 2, True, {})}, self.kept()["retained"])
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(steps, min_size=1, max_size=3))
+    def test_any_journal(self, parts: list[list[tuple[str, tuple[Any, ...]]]]) -> None:
+        """Whatever a broker records, with barriers and restarts in between, what comes back is its sum."""
+        self.setUp()
+        model = Model()
+        for part in parts:
+            self.record(*journal(model, part))
+            self.check(model.picture(), self.kept())
+
+    def test_close(self) -> None:
+        """Closing makes everything durable."""
+        self.record(r.RetainedSet(Message("t", b"x", 0, True)))
+        self.result(self.store.close())
+        self.check(False, self.store.pending)
