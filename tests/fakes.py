@@ -125,7 +125,10 @@ class FakeConnection:
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
-    def close(self, code: ReasonCode) -> None:
+    def challenge(self, exchange: object, packet: object) -> None:
+        """Nobody here asks back."""
+
+    def close(self, code: ReasonCode, cause: str = "") -> None:
         self.closed = code
 
     def pause(self) -> None:
