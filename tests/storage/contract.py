@@ -1,7 +1,7 @@
 """
 What every store must do, told by records and by what `load` gives back.
 
-A test module makes a case of it, ``class SomeStoreTests(StoreContract, SynchronousTestCase)``, with `make`, and
+A test module makes a case of it, ``class SomeTests(StoreContract, SynchronousTestCase)``, with `make`, and
 with `reopen` if the store survives its process.
 """
 
