@@ -42,6 +42,9 @@ class Relay(NamedTuple):
     others: tuple[Target, ...]
 
 
+NOBODY = Relay((), ())
+
+
 class Route:
     """
     Where publications on one topic name go.
@@ -60,6 +63,15 @@ class Route:
         self.relay_v3 = _relay(targets, v5=False)
         self.relay_v5 = _relay(targets, v5=True)
         self.fresh = True
+
+    def retire(self) -> None:
+        """
+        Something changed that could concern it. Its publishers may keep it until they publish again, so it
+        lets go of all the sessions that it led to.
+        """
+        self.fresh = False
+        self.targets = ()
+        self.relay_v3 = self.relay_v5 = NOBODY
 
     def publish(self, message: Message, publisher: Session | None = None) -> None:
         """Give a message to every target, at the lower of its own QoS and the subscription's (v5 §3.8.4)."""
@@ -134,7 +146,7 @@ class Router:
     def forget_routes(self) -> None:
         """Access rules changed: every route is built again."""
         for route in self._routes.values():
-            route.fresh = False
+            route.retire()
         self._routes.clear()
 
     def _concerns(self, filter: str) -> None:
@@ -144,7 +156,7 @@ class Router:
         else:
             stale = self._routes.match(filter)
         for route in stale:
-            route.fresh = False
+            route.retire()
             self._routes.remove(route.topic)
 
     def _targets(self, topic: str) -> tuple[Target, ...]:
