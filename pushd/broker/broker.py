@@ -7,8 +7,6 @@ gives it a store, a clock and what to do on a reload.
 
 from __future__ import annotations
 
-import secrets
-import string
 from functools import partial
 from typing import NamedTuple
 
@@ -17,23 +15,23 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from pushd.broker import records
+from pushd.broker.admission import Admission
 from pushd.broker.client import Client
 from pushd.broker.counters import Counters
 from pushd.broker.interfaces import Access, Credentials, IConnection, IStore, Principal, Verdict
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message
 from pushd.broker.policy import Policy
+from pushd.broker.retained import RetainedMessages
 from pushd.broker.router import Route, Router
 from pushd.broker.session import Session, Subscription
-from pushd.broker.topic_tree import TopicTree
+from pushd.broker.shared import SharedGroup
 from pushd.broker.turn import Turn
-from pushd.broker.wheel import TimingWheel
-from pushd.mqtt.codes import ReasonCode, Version
-from pushd.mqtt.packets import Connack, Connect, SubscriptionRequest, Will
-from pushd.mqtt.topics import is_valid_name
-from pushd.mqtt.writer import encode
-
-_ID_ALPHABET = string.ascii_letters + string.digits
+from pushd.broker.wheel import TICK_S, TimingWheel
+from pushd.broker.will import Will
+from pushd.mqtt.codes import QoS, ReasonCode
+from pushd.mqtt.packets import Connect, SubscriptionRequest
+from pushd.mqtt.topics import is_valid_name, split_shared
 
 
 class Gauges(NamedTuple):
@@ -42,6 +40,7 @@ class Gauges(NamedTuple):
     clients_connected: int
     clients_total: int  # sessions, with a client or kept without one
     subscriptions: int
+    shared_subscriptions: int
     retained_messages: int
     stored_messages: int  # retained, queued and in flight; one that many sessions wait for counts for each
     stored_bytes: int  # of their payloads
@@ -64,141 +63,113 @@ class Broker:
         self.turn = Turn(at_turn_end, store, self.counters)
         self.wheel = TimingWheel(clock)
         self.router = Router(self)
-        self.retained: TopicTree[Message] = TopicTree()
+        self.retained = RetainedMessages(store, self.wheel)
+        self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
         self.sessions: dict[str, Session] = {}
         self.online = 0
 
-    # A CONNECT, from the packet to the CONNACK
+    # Coming and going
 
     def connect(
         self, packet: Connect, credentials: Credentials, policy: Policy, connection: IConnection
     ) -> Deferred[None] | None:
-        """
-        Decide about a CONNECT; `connection` is told by `accept` or `refuse`.
+        """Decide about a CONNECT; see `pushd.broker.admission.Admission.begin`."""
+        return Admission(self, packet, credentials, policy, connection).begin()
 
-        :return: ``None`` when that was done at once, else a Deferred that fires when it is.
-        """
-        problem = self._unacceptable(packet, policy)
-        if problem is not None:
-            connection.refuse(*problem)
-            return None
-        if not packet.client_id:
-            packet.client_id = credentials.client_id = _invented_id(policy.auto_id_prefix)
-        verdict = policy.authenticator.authenticate(credentials)
-        if not isinstance(verdict, Deferred):
-            self._decided(verdict, packet, credentials, policy, connection)
-            return None
-        verdict.addErrback(self._undecided)
-        return verdict.addCallback(self._decided, packet, credentials, policy, connection)
-
-    def _unacceptable(self, packet: Connect, policy: Policy) -> tuple[ReasonCode, str] | None:
-        """:return: why a CONNECT is refused whoever sends it, or ``None``."""
-        if packet.version is Version.V5:
-            return ReasonCode.UNSUPPORTED_PROTOCOL_VERSION, "MQTT 5 is not served yet"
-        if not packet.client_id and not policy.allow_zero_length_clientid:
-            return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "no client id"
-        longest = self.limits.max_keepalive_s
-        if longest and not 0 < packet.keep_alive_s <= longest:
-            # Version 3 has no Server Keep Alive; Mosquitto's answer is this code, too.
-            return (
-                ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
-                f"keep alive {packet.keep_alive_s} above max_keepalive",
-            )
-        if packet.will is not None and packet.will.retain and not self.limits.retain_available:
-            return ReasonCode.RETAIN_NOT_SUPPORTED, "retained Will, but RETAIN is not available"
-        return None
-
-    def _undecided(self, failure: object) -> ReasonCode:
-        self._log.failure("authentication failed to decide", failure=failure)  # type: ignore[arg-type]
-        return ReasonCode.SERVER_UNAVAILABLE
-
-    def _decided(
-        self,
-        verdict: Verdict,
-        packet: Connect,
-        credentials: Credentials,
-        policy: Policy,
-        connection: IConnection,
-    ) -> None:
-        if verdict is not ReasonCode.SUCCESS:
-            connection.refuse(verdict or ReasonCode.NOT_AUTHORIZED, "not authorised")
-            return
-        session, present = self._open_session(packet, credentials, policy)
-        client = session.client = Client(self, policy, session, connection, packet.version)
-        self.online += 1
-        self.counters.clients_maximum = max(self.counters.clients_maximum, self.online)
-        self.counters.connects_accepted += 1
-        if packet.will is not None:
-            client.will = _will_message(packet.will, policy.mount_point)
-        connection.accept(client, packet.keep_alive_s)
-        client.must_wait = self.store.pending
-        client.send(encode(Connack(present), packet.version))
-        if present:
-            self.router.presence_changed(session)
-            session.resume(client)
-
-    def _open_session(
-        self, packet: Connect, credentials: Credentials, policy: Policy
+    def open_session(
+        self, client_id: str, username: str | None, policy: Policy, *, clean: bool, expiry_s: float | None
     ) -> tuple[Session, bool]:
-        """:return: ``(session, session_present)``: the kept session, or a new one (v3 [MQTT-3.1.2-4])."""
-        session = self.sessions.get(packet.client_id)
+        """
+        :param clean: end the client's kept session first, if there is one.
+        :return: ``(session, session_present)``: the kept session, or a new one (v3 [MQTT-3.1.2-4]).
+        """
+        session = self.sessions.get(client_id)
         if session is not None and session.client is not None:
             self._take_over(session.client)
-            session = self.sessions.get(packet.client_id)  # a clean one ended with its connection
-        if session is not None and packet.clean_start:
+            session = self.sessions.get(client_id)  # one without expiry ended with its connection
+        if session is not None and clean:
             self.end_session(session)
             session = None
         present = session is not None
         if session is None:
-            session = Session(self, policy, packet.client_id, credentials.username or None)
-            self.sessions[packet.client_id] = session
+            session = self.sessions[client_id] = Session(self, policy, client_id, username)
         session.policy = policy
-        session.username = credentials.username or None
-        session.expiry_s = 0.0 if packet.clean_start else None
-        if session.persistent:
-            self.store.record(records.SessionOpened(session.client_id, session.username, session.expiry_s))
+        session.username = username
+        self.change_expiry(session, expiry_s)
+        session.will = None  # v5 [MQTT-3.1.3-9]
         return session, present
+
+    def change_expiry(self, session: Session, expiry_s: float | None) -> None:
+        """How long a session is kept without a client: said at CONNECT, in version 5 also at the end."""
+        kept_before = session.persistent
+        session.expiry_s = expiry_s
+        if session.persistent:
+            self.store.record(records.SessionOpened(session.client_id, session.username, expiry_s))
+        elif kept_before:
+            self.store.record(records.SessionEnded(session.client_id))
 
     def _take_over(self, client: Client) -> None:
         """The same client id again: the older connection goes (v3 [MQTT-3.1.4-2], v5 [MQTT-3.1.4-3])."""
         client.connection.close(ReasonCode.SESSION_TAKEN_OVER)
         self.client_lost(client)
 
-    # The end of connections and sessions
+    def client_came(self, client: Client) -> None:
+        """A CONNECT was accepted."""
+        client.session.client = client
+        self.online += 1
+        self.counters.clients_maximum = max(self.counters.clients_maximum, self.online)
+        self.counters.connects_accepted += 1
 
     def client_lost(self, client: Client) -> None:
-        """A connection is gone, or about to be: its session is kept or ends, its Will is sent."""
+        """A connection is gone, or about to be: its session is kept or ends, its Will is sent or waits."""
         session = client.session
         if session.client is not client:
             return  # taken over before
         session.client = None
         session.offline_since = self.wheel.now
+        session.will = client.will
         self.online -= 1
-        will, client.will = client.will, None
         if session.persistent:
             self.router.presence_changed(session)
             self.wheel.add(session)
+            if session.will is not None and not self._delay_will(session.will):
+                self.send_will(session)
+            self._hand_on_shared(session)
         else:
             self.end_session(session)
-        if will is not None:
-            self._publish_will(will, session)
+
+    def _delay_will(self, will: Will) -> bool:
+        """Whether a Will has to wait (v5 §3.1.3.2.2). When its session ends first, so does the wait."""
+        if will.delay_s == 0:
+            return False
+        will.due = self.wheel.now + will.delay_s + TICK_S
+        self.wheel.add(will)
+        return True
 
     def end_session(self, session: Session) -> None:
         """Forget a session that has no client."""
         if self.sessions.get(session.client_id) is session:
             del self.sessions[session.client_id]
-        for subscription in session.subscriptions.values():
-            self.router.unsubscribe(subscription)
-        session.subscriptions.clear()
+        for filter in list(session.subscriptions):
+            self._remove_subscription(session, filter)
+        self._hand_on_shared(session)
         if session.persistent:
             self.store.record(records.SessionEnded(session.client_id))
         session.expiry_s = 0.0
+        if session.will is not None:
+            self.send_will(session)
 
-    def _publish_will(self, will: Message, session: Session) -> None:
-        verdict = self.may_write(session.policy, session, will.topic)
+    def send_will(self, session: Session) -> None:
+        """Publish the Will of a session that nobody came back for in time."""
+        will, session.will = session.will, None
+        if will is None:
+            return
+        will.due = None
+        message = will.message()
+        verdict = self.may_write(session.policy, session, message.topic)
         if not isinstance(verdict, Deferred):
             verdict = succeed(verdict)
-        verdict.addCallback(self._publish_if, will, session)
+        verdict.addCallback(self._publish_if, message, session)
         verdict.addErrback(lambda failure: self._log.failure("a Will was not sent", failure=failure))
 
     def _publish_if(self, verdict: Verdict, message: Message, session: Session) -> None:
@@ -206,6 +177,12 @@ class Broker:
             self.publish_message(message, session)
         else:
             self.counters.dropped("not_authorized")
+
+    def _hand_on_shared(self, session: Session) -> None:
+        """What a group's member leaves behind goes to another, as soon as it leaves (v5 §4.8.2)."""
+        for message in session.give_back_shared():
+            if message.shared is not None:
+                message.shared[0].take_back(message)
 
     # Messages
 
@@ -216,7 +193,7 @@ class Broker:
         :return: the route that it took.
         """
         if message.retain:
-            self._retain(message)
+            self.retained.retain(message)
         route = self.router.route(message.topic)
         route.publish(message, publisher)
         return route
@@ -261,45 +238,66 @@ class Broker:
         """
         message = Message(topic, payload, 2, retain)
         if retain:
-            self.retained.set(topic, message)
+            self.retained.keep(message)
         self.router.route(topic).publish(message)
-
-    def _retain(self, message: Message) -> None:
-        """Keep a topic's last message; an empty one clears it (v3 [MQTT-3.3.1-10], v5 [MQTT-3.3.1-6])."""
-        if message.payload:
-            self.retained.set(message.topic, message)
-            self.store.record(records.RetainedSet(message))
-        elif self.retained.get(message.topic) is not None:
-            self.retained.remove(message.topic)
-            self.store.record(records.RetainedCleared(message.topic))
 
     # Subscriptions
 
-    def subscribe(self, session: Session, request: SubscriptionRequest) -> Subscription:
+    def subscribe(self, session: Session, request: SubscriptionRequest, identifier: int = 0) -> Subscription:
         """Subscribe a session, in place of its subscription to the same filter (v3 [MQTT-3.8.4-3])."""
-        subscription = Subscription(session, request)
-        session.subscriptions[request.filter] = subscription
-        self.router.subscribe(subscription)
+        subscription = self._add_subscription(session, request, identifier)
         if session.persistent:
-            self.store.record(records.SubscriptionAdded(session.client_id, request))
+            self.store.record(records.SubscriptionAdded(session.client_id, request, identifier))
         return subscription
+
+    def _add_subscription(
+        self, session: Session, request: SubscriptionRequest, identifier: int
+    ) -> Subscription:
+        group_name, filter = split_shared(request.filter)
+        subscription = Subscription(session, filter, request, identifier)
+        session.subscriptions[request.filter] = subscription
+        if group_name is None:
+            self.router.subscribe(subscription)
+        else:
+            self._group(request.filter, filter).join(session, subscription)
+        return subscription
+
+    def _group(self, name: str, filter: str) -> SharedGroup:
+        group = self._groups.get(name)
+        if group is None:
+            # The group takes all that there is; what a member gets of it is up to its own subscription.
+            every = SubscriptionRequest(filter, QoS.EXACTLY_ONCE, retain_as_published=True)
+            group = self._groups[name] = SharedGroup(self, name)
+            group.subscription = Subscription(group, filter, every)
+            self.router.subscribe(group.subscription)
+        return group
 
     def unsubscribe(self, session: Session, filter: str) -> bool:
         """:return: whether there was such a subscription."""
-        subscription = session.subscriptions.pop(filter, None)
-        if subscription is None:
+        if filter not in session.subscriptions:
             return False
-        self.router.unsubscribe(subscription)
+        self._remove_subscription(session, filter)
         if session.persistent:
             self.store.record(records.SubscriptionRemoved(session.client_id, filter))
         return True
 
-    def send_retained(self, subscription: Subscription) -> None:
+    def _remove_subscription(self, session: Session, filter: str) -> None:
+        subscription = session.subscriptions.pop(filter)
+        group = self._groups.get(filter)
+        if group is None:
+            self.router.unsubscribe(subscription)
+            return
+        group.leave(session)
+        if not group:
+            del self._groups[filter]
+            self.router.unsubscribe(group.subscription)
+
+    def send_retained(self, session: Session, subscription: Subscription) -> None:
         """Send what is retained for a new subscription, marked so (v3 [MQTT-3.3.1-8])."""
-        session = subscription.session
+        ids = (subscription.identifier,) if subscription.identifier else ()
         for message in self.retained.match(subscription.filter):
             if self.may_read(session, message.topic):
-                session.deliver(message.variant(min(message.qos, subscription.qos), True))
+                session.deliver(message.variant(min(message.qos, subscription.qos), True, ids))
 
     # Who may do what
 
@@ -324,6 +322,10 @@ class Broker:
         """Passwords or access rules were replaced: forget every verdict that was remembered."""
         self.router.forget_routes()
 
+    def expires_at(self, interval_s: int) -> float:
+        """When a message expires that came now, in the wheel's seconds; never too early."""
+        return self.wheel.now + TICK_S + interval_s
+
     # Life
 
     def start(self, default_policy: Policy) -> Deferred[None]:
@@ -338,16 +340,15 @@ class Broker:
         return loaded.addCallback(self._restore, default_policy)
 
     def _restore(self, state: records.SavedState, policy: Policy) -> None:
-        for topic, message in state.retained.items():
-            self.retained.set(topic, message)
+        for message in state.retained.values():
+            self.retained.keep(message)
         for client_id, saved in list(state.sessions.items()):
             session = Session(self, policy, client_id, saved.username)
             session.restore(saved)
             session.offline_since = self.wheel.now
             self.sessions[client_id] = session
-            for request in saved.subscriptions.values():
-                subscription = session.subscriptions[request.filter] = Subscription(session, request)
-                self.router.subscribe(subscription)
+            for added in saved.subscriptions.values():
+                self._add_subscription(session, added.request, added.identifier)
             self.wheel.add(session)
         self.wheel.start()
 
@@ -363,9 +364,8 @@ class Broker:
 
     def gauges(self) -> Gauges:
         """Counted anew at each call: not for the hot path."""
-        retained = self.retained.values()
-        messages = len(retained)
-        payload_bytes = sum(len(message.payload) for message in retained)
+        messages = len(self.retained)
+        payload_bytes = self.retained.payload_bytes
         for session in self.sessions.values():
             messages += session.waiting_messages
             payload_bytes += session.waiting_bytes
@@ -373,19 +373,11 @@ class Broker:
             self.online,
             len(self.sessions),
             len(self.router.subscriptions),
-            len(retained),
+            sum(len(group) for group in self._groups.values()),
+            len(self.retained),
             messages,
             payload_bytes,
         )
-
-
-def _invented_id(prefix: str) -> str:
-    """A client id for a client that brought none (v5 [MQTT-3.1.3-6])."""
-    return prefix + "".join(secrets.choice(_ID_ALPHABET) for _ in range(22))
-
-
-def _will_message(will: Will, mount_point: str) -> Message:
-    return Message(mount_point + will.topic, will.payload, will.qos, will.retain)
 
 
 def _is_reserved(topic: str) -> bool:

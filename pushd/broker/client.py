@@ -9,19 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pushd.broker.interfaces import Access, IConnection, Verdict
+from pushd.broker.exchange import Exchange
+from pushd.broker.interfaces import Access, AuthStep, Credentials, IConnection, Verdict
 from pushd.broker.message import Message
 from pushd.broker.session import Session, Subscription
+from pushd.broker.shared import shared_filter
+from pushd.broker.terms import Terms, session_expiry
+from pushd.broker.will import Will, passed_on
 from pushd.mqtt import packets
-from pushd.mqtt.codes import ReasonCode, Version
+from pushd.mqtt.codes import PropertyId, QoS, ReasonCode, RetainHandling, Version
 from pushd.mqtt.errors import ProtocolError
-from pushd.mqtt.packets import Publish, SubscriptionRequest
+from pushd.mqtt.packets import Properties, Publish, SubscriptionRequest
+from pushd.mqtt.topics import split_shared
 from pushd.mqtt.writer import encode
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ class Client:
     :ivar held: how many outboxes already wait for that; later ones queue behind them.
     :ivar congested: the peer does not read: QoS 0 messages for it are dropped.
     :ivar plain_v3: whether it is sent messages exactly as `Message.image_v3` has them.
+    :ivar terms: what a version 5 client agreed on with us; ``None`` for version 3.
     :ivar routes: those that this client may publish to, by the topic name's UTF-8 as the client spells it.
     :ivar window: how many QoS 1 and 2 messages may be in flight to it.
     """
@@ -52,6 +58,7 @@ class Client:
         "congested",
         "connection",
         "counters",
+        "exchange",
         "held",
         "must_wait",
         "outbox",
@@ -59,6 +66,7 @@ class Client:
         "policy",
         "routes",
         "session",
+        "terms",
         "turn",
         "v5",
         "version",
@@ -69,19 +77,27 @@ class Client:
     _log = Logger()
 
     def __init__(
-        self, broker: Broker, policy: Policy, session: Session, connection: IConnection, version: Version
+        self,
+        broker: Broker,
+        policy: Policy,
+        session: Session,
+        connection: IConnection,
+        version: Version,
+        terms: Terms | None = None,
     ) -> None:
         self._broker = broker
         self.policy = policy
         self.session = session
         self.connection = connection
         self.version = version
-        self.v5 = version is Version.V5
+        self.v5 = terms is not None
+        self.terms = terms
         self.plain_v3 = not self.v5 and not policy.mount_point
         self.turn = broker.turn
         self.counters = broker.counters
-        self.window = broker.limits.window
-        self.will: Message | None = None
+        self.window = broker.limits.window if terms is None else min(terms.window, broker.limits.window)
+        self.will: Will | None = None
+        self.exchange: Exchange | None = None
         self.outbox: list[bytes] = []
         self.must_wait = False
         self.held = 0
@@ -112,6 +128,9 @@ class Client:
         if self.congested:
             counters.dropped("slow_consumer")
             return
+        if self.terms is not None and not self.fits(message):
+            counters.dropped("packet_too_large")  # v5 [MQTT-3.1.2-25]
+            return
         outbox = self.outbox
         if not outbox:
             self.turn.mark(self)
@@ -138,13 +157,21 @@ class Client:
 
     def _image(self, message: Message) -> tuple[bytes, bytes]:
         """:return: the wire image of a message as this client is sent it."""
+        if self.terms is not None:
+            return self.terms.image(message, self.policy.mount_point, self._broker.wheel.now)
         if self.policy.mount_point:
-            return message.encode(self.v5, self.policy.mount_point)
-        return (message.image_v5 if self.v5 else message.image_v3) or message.encode(self.v5)
+            return message.encode_v3(self.policy.mount_point)
+        return message.image_v3 or message.encode_v3()
+
+    def fits(self, message: Message) -> bool:
+        """Whether the client takes packets as large as this message makes."""
+        return self.terms is None or self.terms.fits(message, self._broker.wheel.now)
 
     def takes_bytes_of(self, v5: bool) -> bool:
         """Whether a QoS 0 PUBLISH can be passed on as it came from a client of version 5 or of version 3."""
-        return self.v5 is v5 and not self.policy.mount_point
+        if self.terms is None:
+            return not v5 and not self.policy.mount_point
+        return v5 and not self.policy.mount_point and self.terms.takes_any_bytes
 
     # Packets of the client
 
@@ -164,15 +191,35 @@ class Client:
         counters.publish_received += 1
         counters.publish_bytes_received += len(packet.payload)
         if packet.retain and not self._broker.limits.retain_available:
-            raise ProtocolError(
-                "RETAIN is not available", ReasonCode.RETAIN_NOT_SUPPORTED
-            )  # v5 [MQTT-3.2.2-14]
+            # v5 [MQTT-3.2.2-14]
+            raise ProtocolError("RETAIN is not available", ReasonCode.RETAIN_NOT_SUPPORTED)
+        if packet.qos > self.policy.max_qos:
+            # v5 [MQTT-3.2.2-11]
+            raise ProtocolError(f"QoS {packet.qos} above max_qos", ReasonCode.QOS_NOT_SUPPORTED)
+        if self.terms is not None:
+            self._check_terms(self.terms, packet)
         topic = self.policy.mount_point + packet.topic
         code: Verdict | Deferred[Verdict] = self._broker.may_write(self.policy, self.session, topic)
         if isinstance(code, Deferred):
             self._decide_later(code.addErrback(self._no_verdict), partial(self._publish, packet, topic))
         else:
             self._publish(packet, topic, code)
+
+    def _check_terms(self, terms: Terms, packet: Publish) -> None:
+        """Spell out a Topic Alias; see that the client keeps to our Receive Maximum (v5 [MQTT-3.3.4-9])."""
+        alias = packet.properties.pop(PropertyId.TOPIC_ALIAS, 0)
+        if alias:
+            packet.topic = terms.topic_of(packet.topic, cast(int, alias))
+        if packet.qos and self.owes_too_much(packet.qos, packet.packet_id):
+            raise ProtocolError("more messages than our Receive Maximum", ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
+
+    def owes_too_much(self, qos: int, packet_id: int) -> bool:
+        """Whether another QoS 1 or 2 message of a version 5 client would be above our Receive Maximum."""
+        terms = self.terms
+        received = self.session.received or ()
+        if terms is None or (qos == 2 and packet_id in received):
+            return False
+        return terms.owed + len(received) >= terms.receive_maximum
 
     def _publish(self, packet: Publish, topic: str, code: Verdict) -> None:
         limit = self._broker.limits.message_size_limit
@@ -182,25 +229,39 @@ class Client:
             self.counters.dropped("not_authorized" if code is ReasonCode.NOT_AUTHORIZED else "refused")
         elif packet.qos < 2 or self.session.hold_received(packet.packet_id):
             message = Message(topic, packet.payload, packet.qos, packet.retain)
+            if packet.properties:
+                self._pass_properties(packet, message)
             route = self._broker.publish_message(message, self.session)
             if not self._broker.limits.checks_small_packets:
                 self._remember(packet.topic.encode(), route)
+            if not route.targets:
+                code = ReasonCode.NO_MATCHING_SUBSCRIBERS
         if packet.qos:
             self._answer_publish(packet, code or ReasonCode.NOT_AUTHORIZED)
+
+    def _pass_properties(self, packet: Publish, message: Message) -> None:
+        message.properties = passed_on(packet.properties)
+        expiry_s = packet.properties.get(PropertyId.MESSAGE_EXPIRY_INTERVAL)
+        if expiry_s is not None:
+            message.expires_at = self._broker.expires_at(cast(int, expiry_s))
 
     def _answer_publish(self, packet: Publish, code: ReasonCode) -> None:
         """
         Version 3 has no way to say no: a message that is refused is acknowledged all the same, and vanishes
         (v3 [MQTT-3.3.5-2]).
         """
-        if self.v5 and code is not ReasonCode.SUCCESS:
+        if self.terms is not None and code is not ReasonCode.SUCCESS:
+            self.must_wait |= self._broker.store.pending
+            self.terms.owed += packet.qos == 1
             make = packets.Puback if packet.qos == 1 else packets.Pubrec
-            self.send(encode(make(packet.packet_id, code), self.version))
+            self.send(encode(make(packet.packet_id, code, self._reason(code)), self.version))
         else:
             self.accept_publish(packet.qos, packet.packet_id.to_bytes(2, "big"))
 
     def accept_publish(self, qos: int, packet_id: bytes) -> None:
         """PUBACK or PUBREC with Success, when what came of the message is durable."""
+        if self.terms is not None:
+            self.terms.owed += qos == 1
         self.must_wait |= self._broker.store.pending
         self.send((PUBACK if qos == 1 else PUBREC) + packet_id)
 
@@ -242,7 +303,45 @@ class Client:
         """A clean farewell: the Will is dropped (v3 [MQTT-3.14.4-3]), unless version 5 asks for it."""
         if packet.code is not ReasonCode.DISCONNECT_WITH_WILL:
             self.will = None
+        if PropertyId.SESSION_EXPIRY_INTERVAL in packet.properties:
+            self._change_expiry(session_expiry(packet.properties))
         self.connection.close(ReasonCode.SUCCESS)
+
+    def _change_expiry(self, expiry_s: float | None) -> None:
+        """v5 §3.14.2.2.2. A session that was to end with the connection cannot be kept after all."""
+        if not self.session.persistent and expiry_s != 0.0:
+            raise ProtocolError("a Session Expiry Interval for a session without one")
+        self._broker.change_expiry(self.session, expiry_s)
+
+    def on_auth(self, packet: packets.Auth) -> None:
+        """The client wants to re-authenticate, or goes on with it (v5 §4.12.1)."""
+        if self.exchange is None:
+            raise ProtocolError("AUTH, but no Authentication Method at CONNECT")  # v5 [MQTT-4.12.1-1]
+        if packet.code is ReasonCode.RE_AUTHENTICATE:
+            method = self.policy.auth_methods[self.exchange.method]
+            self.exchange = Exchange(method, Credentials(self.session.client_id, None, None))
+        elif self.exchange.finished:
+            raise ProtocolError("AUTH without Re-authenticate")
+        step = self.exchange.step(packet.properties)
+        if isinstance(step, Deferred):
+            self._decide_later(step, self._stepped)
+        else:
+            self._stepped(step)
+
+    def _stepped(self, step: AuthStep) -> None:
+        assert self.exchange is not None  # it made the step
+        if step.code is ReasonCode.SUCCESS and step.username != self.session.username:
+            step = AuthStep(ReasonCode.NOT_AUTHORIZED)  # a session does not change hands
+        if step.code >= 0x80:
+            self.connection.close(step.code, "re-authentication failed")  # v5 [MQTT-4.12.1-2]
+        else:
+            self.send(encode(self.exchange.answer(step), self.version))
+
+    def _reason(self, code: ReasonCode) -> Properties:
+        """A Reason String for the client's author, if it asked for such (v5 [MQTT-3.1.2-29])."""
+        if self.terms is None or not self.terms.problem_information or code < 0x80:
+            return {}
+        return {PropertyId.REASON_STRING: code.name.replace("_", " ").lower()}
 
     # Subscriptions
 
@@ -266,39 +365,53 @@ class Client:
             self._subscribe(packet, verdicts)
 
     def _may_subscribe(self, request: SubscriptionRequest) -> Verdict | Deferred[Verdict]:
-        if request.filter.startswith("$share/"):
-            return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
-        filter = self.policy.mount_point + request.filter
-        return self._broker.authorize(self.policy, self.session, Access.SUBSCRIBE, filter)
+        group, filter = split_shared(request.filter)
+        if group is not None and request.no_local:
+            raise ProtocolError("No Local on a shared subscription")  # v5 [MQTT-3.8.3-4]
+        return self._broker.authorize(
+            self.policy, self.session, Access.SUBSCRIBE, self.policy.mount_point + filter
+        )
 
     def _subscribe(self, packet: packets.Subscribe, verdicts: list[Verdict]) -> None:
         if self.session.client is not self:
             return  # gone while the verdict was pending: a session that ended would stay subscribed for ever
+        identifier = cast(int, packet.properties.get(PropertyId.SUBSCRIPTION_IDENTIFIER, 0))
         codes: list[ReasonCode] = []
-        granted: list[Subscription] = []
+        curious: list[Subscription] = []
         for request, verdict in zip(packet.requests, verdicts, strict=True):
             if verdict is not ReasonCode.SUCCESS:
                 codes.append(verdict or ReasonCode.NOT_AUTHORIZED)
                 continue
-            request.filter = self.policy.mount_point + request.filter
-            granted.append(self._broker.subscribe(self.session, request))
+            request.filter = self._mounted(request.filter)
+            request.qos = QoS(min(request.qos, self.policy.max_qos))
+            is_new = request.filter not in self.session.subscriptions
+            subscription = self._broker.subscribe(self.session, request, identifier)
+            if _wants_retained(request, is_new):
+                curious.append(subscription)
             codes.append(ReasonCode(request.qos))
             self._note("{id} {qos} {filter}", "subscribe", request.filter, qos=int(request.qos))
         self.must_wait |= self._broker.store.pending
         self.send(encode(packets.Suback(packet.packet_id, codes), self.version))
-        for subscription in granted:
-            self._broker.send_retained(subscription)
+        for subscription in curious:
+            self._broker.send_retained(self.session, subscription)
+
+    def _mounted(self, filter: str) -> str:
+        """A filter with the listener's mount point, which goes behind a group's name."""
+        if not self.policy.mount_point:
+            return filter
+        group, plain = split_shared(filter)
+        return shared_filter(group, self.policy.mount_point + plain)
 
     def on_unsubscribe(self, packet: packets.Unsubscribe) -> None:
         """v5 §3.10.4. Always answered, also for a filter that was not subscribed."""
         codes = [
             ReasonCode.SUCCESS
-            if self._broker.unsubscribe(self.session, self.policy.mount_point + filter)
+            if self._broker.unsubscribe(self.session, self._mounted(filter))
             else ReasonCode.NO_SUBSCRIPTION_EXISTED
             for filter in packet.filters
         ]
         for filter in packet.filters:
-            self._note("{id} {filter}", "unsubscribe", self.policy.mount_point + filter)
+            self._note("{id} {filter}", "unsubscribe", self._mounted(filter))
         self.must_wait |= self._broker.store.pending
         self.send(encode(packets.Unsuback(packet.packet_id, codes), self.version))
 
@@ -334,6 +447,15 @@ class Client:
 NO_ROUTES: dict[bytes, Route] = {}
 
 
+def _wants_retained(request: SubscriptionRequest, is_new: bool) -> bool:
+    """v5 §3.8.3.1. Shared subscriptions get nothing retained (v5 §4.8.2)."""
+    if request.filter.startswith("$share/"):
+        return False
+    if request.retain_handling is RetainHandling.SEND_IF_NEW:
+        return is_new
+    return request.retain_handling is RetainHandling.SEND
+
+
 def _unexpected(client: Client, packet: Any) -> None:
     raise ProtocolError(f"{type(packet).__name__} while a client is active")
 
@@ -349,4 +471,5 @@ _ON_PACKET: dict[type, Callable[[Client, Any], None]] = {
     packets.Unsubscribe: Client.on_unsubscribe,
     packets.Pingreq: lambda client, packet: client.on_pingreq(),
     packets.Disconnect: Client.on_disconnect,
+    packets.Auth: Client.on_auth,
 }

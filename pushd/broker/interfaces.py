@@ -24,8 +24,10 @@ from zope.interface import Attribute, Interface
 from pushd.mqtt.codes import ReasonCode
 
 if TYPE_CHECKING:
+    from pushd.broker.admission import Admission
     from pushd.broker.client import Client
     from pushd.broker.records import Record, SavedState
+    from pushd.mqtt.packets import Auth
 
 Verdict: TypeAlias = "ReasonCode | None"
 
@@ -75,6 +77,33 @@ class Credentials:
     password: bytes | None
     address: str = ""  # of the peer, for log lines and limits
     certificate: PeerCertificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthStep:
+    """What a method of enhanced authentication answers (v5 §4.12)."""
+
+    code: ReasonCode  # CONTINUE_AUTHENTICATION, SUCCESS, or why not
+    data: bytes | None = None  # for the client
+    username: str | None = None  # with SUCCESS: who it is
+
+
+class IAuthExchange(Interface):
+    """One client's run of a method."""
+
+    def step(data: bytes | None) -> AuthStep | Deferred[AuthStep]:
+        """
+        :param data: the client's Authentication Data; ``None`` if its packet had none.
+        """
+
+
+class IAuthMethod(Interface):
+    """A method of enhanced authentication, such as SCRAM-SHA-256."""
+
+    name: str = Attribute("The Authentication Method, as it stands in the packets.")
+
+    def begin(credentials: Credentials) -> IAuthExchange:
+        """Start with a client's CONNECT, or with the AUTH that asks for re-authentication."""
 
 
 class IAuthenticator(Interface):
@@ -128,16 +157,19 @@ class IConnection(Interface):
     def accept(client: Client, keep_alive_s: float) -> None:
         """The CONNECT is accepted: from now on packets go to `client`, which must be heard in time."""
 
+    def challenge(admission: Admission, packet: Auth) -> None:
+        """Send this AUTH before a CONNECT is decided; the client's goes to `Admission.go_on`."""
+
     def refuse(code: ReasonCode, cause: str) -> None:
         """The CONNECT is not: answer it so, and close. `cause` is for the log."""
 
     def write(data: bytes) -> None:
         """Send these bytes now, or as soon as the peer takes them."""
 
-    def close(code: ReasonCode) -> None:
+    def close(code: ReasonCode, cause: str = "") -> None:
         """
-        End the connection; a version 5 peer is sent DISCONNECT with `code` first.
-        `ReasonCode.SUCCESS` closes without a word.
+        End the connection; a version 5 peer is sent DISCONNECT with `code` first, and with `cause` as its
+        Reason String. `ReasonCode.SUCCESS` closes without a word.
         """
 
     def pause() -> None:

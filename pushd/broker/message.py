@@ -3,15 +3,31 @@ A publication on its way through the broker, built once and shared by everybody 
 
 A message remembers its *wire image*: the bytes of a PUBLISH up to the packet identifier (`head`) and those
 after it (`tail`). Sending it to one more subscriber at QoS 1 or 2 is splicing two bytes between the two;
-nothing is encoded again. What differs between subscribers (QoS, RETAIN) makes a *variant*, which is
-remembered as well: a thousand subscribers with three granted QoS are three variants.
+nothing is encoded again. What differs between subscribers (QoS, RETAIN, subscription identifiers) makes a
+*variant*, which is remembered as well: a thousand subscribers with three granted QoS are three variants.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pushd.mqtt.codes import PropertyId
 from pushd.mqtt.packets import Properties
 from pushd.mqtt.properties import encode_properties
 from pushd.mqtt.wire import encode_string, encode_varint
+
+if TYPE_CHECKING:
+    from pushd.broker.shared import SharedGroup
+
+# What a server hands on of the properties of a PUBLISH (v5 §3.3.2.3); the Message Expiry Interval is counted
+# down, the others belong to one connection.
+PASSED_ON = (
+    PropertyId.PAYLOAD_FORMAT_INDICATOR,
+    PropertyId.CONTENT_TYPE,
+    PropertyId.RESPONSE_TOPIC,
+    PropertyId.CORRELATION_DATA,
+    PropertyId.USER_PROPERTY,
+)
 
 
 class Message:
@@ -19,19 +35,25 @@ class Message:
     :ivar topic: the topic name, mount point included.
     :ivar qos: the QoS it is delivered at, 0 to 2; of a fresh message, the publisher's.
     :ivar retain: the RETAIN flag it is delivered with.
-    :ivar properties: those of version 5 that a server passes on (v5 §3.3.2.3), or ``None``.
-    :ivar image_v3: what `encode` made for version 3, or the very bytes that came in; ``None`` until needed.
+    :ivar properties: those of version 5 that a server passes on, or ``None``.
+    :ivar expires_at: in the broker's seconds, or ``None``; from then on nobody is sent it.
+    :ivar subscription_ids: of the subscriptions that it is delivered for (v5 [MQTT-3.3.4-3]).
+    :ivar shared: the group that it was given to one member of, and the message as the group got it.
+    :ivar image_v3: what `encode_v3` made, or the very bytes that came in; ``None`` until needed.
     :ivar image_v5: the same for version 5.
     """
 
     __slots__ = (
         "_variants",
+        "expires_at",
         "image_v3",
         "image_v5",
         "payload",
         "properties",
         "qos",
         "retain",
+        "shared",
+        "subscription_ids",
         "topic",
     )
 
@@ -42,48 +64,88 @@ class Message:
         qos: int = 0,
         retain: bool = False,
         properties: Properties | None = None,
+        expires_at: float | None = None,
     ) -> None:
         self.topic = topic
         self.payload = payload
         self.qos = qos
         self.retain = retain
         self.properties = properties
+        self.expires_at = expires_at
+        self.subscription_ids: tuple[int, ...] = ()
+        self.shared: tuple[SharedGroup, Message] | None = None
         self.image_v3: tuple[bytes, bytes] | None = None
         self.image_v5: tuple[bytes, bytes] | None = None
-        self._variants: dict[tuple[int, bool], Message] | None = None
+        self._variants: dict[tuple[int, bool, tuple[int, ...]], Message] | None = None
 
     def __repr__(self) -> str:
         return f"<Message {self.topic!r} qos={self.qos} retain={self.retain} {len(self.payload)} bytes>"
 
-    def variant(self, qos: int, retain: bool) -> Message:
-        """The same publication for a subscriber that gets it with this QoS and RETAIN flag."""
-        if qos == self.qos and retain == self.retain:
+    def variant(self, qos: int, retain: bool, subscription_ids: tuple[int, ...] = ()) -> Message:
+        """The same publication for a subscriber that gets it so."""
+        if qos == self.qos and retain == self.retain and subscription_ids == self.subscription_ids:
             return self
         if self._variants is None:
             self._variants = {}
-        message = self._variants.get((qos, retain))
+        key = qos, retain, subscription_ids
+        message = self._variants.get(key)
         if message is None:
-            message = Message(self.topic, self.payload, qos, retain, self.properties)
-            self._variants[qos, retain] = message
+            message = self._variants[key] = self._copy(*key)
         return message
 
-    def encode(self, v5: bool, mount_point: str = "") -> tuple[bytes, bytes]:
+    def share(self, group: SharedGroup, qos: int, retain: bool, subscription_ids: tuple[int, ...]) -> Message:
+        """The same publication for the one member of a group that gets it."""
+        message = self._copy(qos, retain, subscription_ids)
+        message.shared = group, self
+        return message
+
+    def _copy(self, qos: int, retain: bool, subscription_ids: tuple[int, ...]) -> Message:
+        message = Message(self.topic, self.payload, qos, retain, self.properties, self.expires_at)
+        message.subscription_ids = subscription_ids
+        return message
+
+    def expired(self, now: float) -> bool:
+        """Whether it is too late to send it (v5 [MQTT-3.3.2-5])."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    # Wire images: (head, tail). At QoS 1 and 2 the packet identifier goes between them; DUP is not set.
+
+    def encode_v3(self, mount_point: str = "") -> tuple[bytes, bytes]:
         """
-        Make the wire image for subscribers of version 5, or of version 3; DUP is not set.
+        Make the image for subscribers of version 3.
 
         :param mount_point: a prefix of `topic` that these subscribers do not see. Their image is not kept.
-        :return: ``(head, tail)``; at QoS 1 and 2 the packet identifier goes between them.
         """
-        name = encode_string(self.topic[len(mount_point) :])
-        tail = self.payload
-        if v5:
-            tail = encode_properties(self.properties or {}) + tail
-        remaining = len(name) + len(tail) + (2 if self.qos else 0)
-        first = 0x30 | self.qos << 1 | self.retain
-        image = bytes((first,)) + encode_varint(remaining) + name, tail
+        image = self._head(self.topic[len(mount_point) :], len(self.payload)), self.payload
         if not mount_point:
-            if v5:
-                self.image_v5 = image
-            else:
-                self.image_v3 = image
+            self.image_v3 = image
         return image
+
+    def encode_v5(self) -> tuple[bytes, bytes]:
+        """Make the image for subscribers of version 5 that see the whole topic; not for one that expires."""
+        self.image_v5 = self.encode_v5_for(self.topic, 0, 0.0)
+        return self.image_v5
+
+    def encode_v5_for(self, name: str, alias: int, now: float) -> tuple[bytes, bytes]:
+        """
+        Make the image for one subscriber.
+
+        :param name: the topic name as it sees it; empty if the alias says enough.
+        :param alias: a Topic Alias, or 0 for none.
+        :param now: to count the Message Expiry Interval down to (v5 [MQTT-3.3.2-6]).
+        """
+        properties: Properties = dict(self.properties) if self.properties else {}
+        if self.expires_at is not None:
+            properties[PropertyId.MESSAGE_EXPIRY_INTERVAL] = max(0, int(self.expires_at - now))
+        if self.subscription_ids:
+            properties[PropertyId.SUBSCRIPTION_IDENTIFIER] = list(self.subscription_ids)
+        if alias:
+            properties[PropertyId.TOPIC_ALIAS] = alias
+        encoded = encode_properties(properties) if properties else b"\0"
+        tail = encoded + self.payload
+        return self._head(name, len(tail)), tail
+
+    def _head(self, name: str, tail_bytes: int) -> bytes:
+        encoded = encode_string(name)
+        remaining = len(encoded) + tail_bytes + (2 if self.qos else 0)
+        return bytes((0x30 | self.qos << 1 | self.retain,)) + encode_varint(remaining) + encoded

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from pushd.broker.interfaces import IAuthenticator, IAuthorizer
+from pushd.broker.interfaces import IAuthenticator, IAuthMethod, IAuthorizer
+from pushd.mqtt.codes import Version
 
 
 @dataclass(slots=True, eq=False)
@@ -24,3 +25,8 @@ class Policy:
     allow_zero_length_clientid: bool = True
     auto_id_prefix: str = "auto-"
     log_connections: bool = True
+    accept_protocol_versions: frozenset[Version] = frozenset(Version)
+    max_qos: int = 2
+    max_topic_alias: int = 10  # that clients may use towards us; 0 for none
+    max_topic_alias_broker: int = 10  # that we use towards clients that allow it
+    auth_methods: dict[str, IAuthMethod] = field(default_factory=dict)  # by name

@@ -37,6 +37,7 @@ class SubscriptionAdded:
 
     client_id: str
     request: SubscriptionRequest
+    identifier: int = 0  # the Subscription Identifier; 0 for none
 
 
 @dataclass(slots=True)
@@ -127,7 +128,7 @@ class SavedSession:
     client_id: str
     username: str | None
     expiry_s: float | None
-    subscriptions: dict[str, SubscriptionRequest] = field(default_factory=dict)
+    subscriptions: dict[str, SubscriptionAdded] = field(default_factory=dict)  # by filter
     queued: dict[int, Message] = field(default_factory=dict)  # by sequence, in its order
     inflight: dict[int, Message | None] = field(default_factory=dict)  # by packet id; None: released
     received: set[int] = field(default_factory=set)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pushd.broker.message import Message
+from pushd.broker.shared import SharedGroup
 from pushd.broker.topic_tree import TopicTree
 from pushd.broker.trie import SubscriptionTrie, is_exact
 
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 class Target(NamedTuple):
     """
     One session that gets the messages of a route: once each, however many of its subscriptions match,
-    at the highest QoS of them (v5 [MQTT-3.3.4-2]).
+    at the highest QoS of them (v5 [MQTT-3.3.4-2]) and with the identifiers of all. Or one shared group.
     """
 
-    session: Session
+    session: Session | SharedGroup
     qos: int
     retain_as_published: bool
     no_local: bool
+    subscription_ids: tuple[int, ...]
 
 
 class Relay(NamedTuple):
@@ -81,13 +83,13 @@ class Route:
     def publish_to(targets: tuple[Target, ...], message: Message, publisher: Session | None) -> None:
         """Give a message to some of the targets."""
         qos, retain = message.qos, message.retain
-        for session, granted, as_published, no_local in targets:
+        for session, granted, as_published, no_local, ids in targets:
             if no_local and session is publisher:
                 continue  # v5 [MQTT-3.8.3-3]
-            if granted >= qos and not retain:
+            if granted >= qos and not retain and not ids:
                 session.deliver(message)
             else:
-                session.deliver(message.variant(min(granted, qos), retain and as_published))
+                session.deliver(message.variant(min(granted, qos), retain and as_published, ids))
 
 
 def _relay(targets: tuple[Target, ...], *, v5: bool) -> Relay:
@@ -95,7 +97,7 @@ def _relay(targets: tuple[Target, ...], *, v5: bool) -> Relay:
     others: list[Target] = []
     for target in targets:
         client = target.session.client
-        if client is None or not client.takes_bytes_of(v5) or target.no_local:
+        if client is None or target.no_local or target.subscription_ids or not client.takes_bytes_of(v5):
             others.append(target)
         else:
             takers.append(client)
@@ -140,8 +142,8 @@ class Router:
 
     def presence_changed(self, session: Session) -> None:
         """A session's client came, left or changed what it can take."""
-        for filter in session.subscriptions:
-            self._concerns(filter)
+        for subscription in session.subscriptions.values():
+            self._concerns(subscription.filter)
 
     def forget_routes(self) -> None:
         """Access rules changed: every route is built again."""
@@ -160,13 +162,37 @@ class Router:
             self._routes.remove(route.topic)
 
     def _targets(self, topic: str) -> tuple[Target, ...]:
-        best: dict[Session, Target] = {}
+        targets: dict[Session | SharedGroup, Target] = {}
         for subscription in self.subscriptions.match(topic):
             session = subscription.session
-            known = best.get(session)
-            if known is None or known.qos < subscription.qos:
-                best[session] = Target(
-                    session, subscription.qos, subscription.retain_as_published, subscription.no_local
-                )
+            target = _target(subscription)
+            known = targets.get(session)
+            targets[session] = target if known is None else _merged(known, target)
         may_read = self._broker.may_read
-        return tuple(target for target in best.values() if may_read(target.session, topic))
+        return tuple(
+            target
+            for session, target in targets.items()
+            if isinstance(session, SharedGroup) or may_read(session, topic)
+        )
+
+
+def _target(subscription: Subscription) -> Target:
+    return Target(
+        subscription.session,
+        subscription.qos,
+        subscription.retain_as_published,
+        subscription.no_local,
+        (subscription.identifier,) if subscription.identifier else (),
+    )
+
+
+def _merged(one: Target, other: Target) -> Target:
+    """Overlapping subscriptions of a session: what any of them is due, it gets."""
+    higher = one if one.qos >= other.qos else other
+    return Target(
+        one.session,
+        higher.qos,
+        higher.retain_as_published,
+        one.no_local and other.no_local,
+        one.subscription_ids + other.subscription_ids,
+    )

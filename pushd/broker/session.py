@@ -15,47 +15,59 @@ keep the order of sending by themselves, as a dict and a deque do.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pushd.broker import records
 from pushd.broker.message import Message
-from pushd.mqtt.codes import RetainHandling
+from pushd.broker.wheel import TICK_S
+from pushd.mqtt.codes import ReasonCode
+from pushd.mqtt.errors import ProtocolError
 from pushd.mqtt.packets import SubscriptionRequest
 
 if TYPE_CHECKING:
     from pushd.broker.broker import Broker
     from pushd.broker.client import Client
     from pushd.broker.policy import Policy
+    from pushd.broker.shared import SharedGroup
+    from pushd.broker.will import Will
 
 PUBREL = 0x62  # the first byte of the packet
 DUP = 0x08  # a flag in the first byte of PUBLISH
 
+# Version 3 has no Receive Maximum; without any bound a client could have us remember 65 535 identifiers.
+MAX_RECEIVED = 1000
+
 
 class Subscription:
-    """One topic filter of one session, mount point included."""
+    """
+    One topic filter of one session, or of one shared group.
 
-    __slots__ = ("filter", "no_local", "qos", "retain_as_published", "session")
+    :ivar filter: mount point included, and without ``$share/NAME/``.
+    :ivar identifier: the Subscription Identifier (v5 §3.8.2.1.2); 0 for none.
+    """
 
-    def __init__(self, session: Session, request: SubscriptionRequest) -> None:
+    __slots__ = ("filter", "identifier", "no_local", "qos", "retain_as_published", "session")
+
+    def __init__(
+        self,
+        session: Session | SharedGroup,
+        filter: str,
+        request: SubscriptionRequest,
+        identifier: int = 0,
+    ) -> None:
         self.session = session
-        self.filter = request.filter
+        self.filter = filter
         self.qos = int(request.qos)
         self.no_local = request.no_local
         self.retain_as_published = request.retain_as_published
-
-    def request(self) -> SubscriptionRequest:
-        """As a store keeps it."""
-        return SubscriptionRequest(
-            self.filter,
-            self.qos,  # type: ignore[arg-type]  # an int serves as well, and is smaller
-            self.no_local,
-            self.retain_as_published,
-            RetainHandling.SEND,
-        )
+        self.identifier = identifier
 
 
 class Session:
     """
+    :ivar subscriptions: by topic filter as it is recorded: mount point and ``$share/NAME/`` included.
+    :ivar will: one that waits to be sent.
     :ivar client: the online client, or ``None`` while there is none.
     :ivar expiry_s: how long it is kept without a client; 0 ends it with the connection, ``None`` never does.
     :ivar received: packet identifiers of QoS 2 publishes whose PUBREL has not come yet.
@@ -79,6 +91,7 @@ class Session:
         "slot",
         "subscriptions",
         "username",
+        "will",
     )
 
     def __init__(self, broker: Broker, policy: Policy, client_id: str, username: str | None) -> None:
@@ -87,6 +100,7 @@ class Session:
         self.client_id = client_id
         self.username = username
         self.client: Client | None = None
+        self.will: Will | None = None
         self.expiry_s: float | None = 0.0
         self.subscriptions: dict[str, Subscription] = {}
         self.inflight: dict[int, Message | None] = {}
@@ -118,6 +132,12 @@ class Session:
         inflight = sum(len(message.payload) for message in self.inflight.values() if message is not None)
         return self.queued_bytes + inflight
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a message would be sent at once."""
+        client = self.client
+        return client is not None and not client.congested and len(self.inflight) < client.window
+
     # Messages to the client
 
     def deliver(self, message: Message) -> None:
@@ -137,6 +157,9 @@ class Session:
             self._send(client, message, self.sequence)
 
     def _send(self, client: Client, message: Message, sequence: int) -> None:
+        if client.terms is not None and not client.fits(message):
+            self._drop_queued(sequence, "packet_too_large")  # v5 [MQTT-3.1.2-25]
+            return
         inflight = self.inflight
         packet_id = self._next_packet_id
         while packet_id in inflight:
@@ -173,7 +196,9 @@ class Session:
             sequence = self.sequence - len(queue) + 1
             message = queue.popleft()
             self.queued_bytes -= len(message.payload)
-            if message.qos:
+            if message.expired(self._broker.wheel.now):
+                self._drop_queued(sequence, "expired")
+            elif message.qos:
                 self._send(client, message, sequence)
             else:
                 self._forget_queued(sequence)
@@ -182,6 +207,10 @@ class Session:
     def _forget_queued(self, sequence: int) -> None:
         if self.expiry_s != 0.0:
             self._broker.store.record(records.MessageDropped(self.client_id, sequence))
+
+    def _drop_queued(self, sequence: int, reason: str) -> None:
+        self._forget_queued(sequence)
+        self._broker.counters.dropped(reason)
 
     # Acknowledgements from the client. Those of an identifier that is not in that state are ignored, as both
     # standards let version 3 clients expect; see `Client` for what version 5 is answered.
@@ -246,6 +275,8 @@ class Session:
             self.received = set()
         if packet_id in self.received:
             return False
+        if len(self.received) >= MAX_RECEIVED:
+            raise ProtocolError("too many QoS 2 messages without PUBREL", ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
         self.received.add(packet_id)
         if self.expiry_s != 0.0:
             self._broker.store.record(records.PacketIdReceived(self.client_id, packet_id))
@@ -274,13 +305,17 @@ class Session:
         for packet_id, message in list(self.inflight.items()):
             if message is None:
                 client.send_ack(PUBREL, packet_id)
-            elif self.may_read(message.topic):
-                client.send_acknowledged(message, packet_id, DUP)
-            else:
+            elif not self.may_read(message.topic):
                 self._forget_in_flight(packet_id)
                 self._broker.counters.dropped("not_authorized")
-        if self.queue and any(not self.may_read(message.topic) for message in self.queue):
-            self._drop_unreadable()
+            elif client.terms is not None and not client.fits(message):
+                self._forget_in_flight(packet_id)
+                self._broker.counters.dropped("packet_too_large")
+            else:
+                client.send_acknowledged(message, packet_id, DUP)
+        unreadable = self._take_queued(lambda message: not self.may_read(message.topic))
+        if unreadable:
+            self._broker.counters.dropped("not_authorized", len(unreadable))
         if self.queue:
             self._fill_window(client)
 
@@ -288,17 +323,35 @@ class Session:
         """Whether the access rules let this session have a message of this topic name."""
         return self._broker.may_read(self, topic)
 
-    def _drop_unreadable(self) -> None:
-        """Queue anew what may still be read; the records follow, so that numbers stay without gaps."""
+    def give_back_shared(self) -> list[Message]:
+        """
+        Let go of what a shared group gave this session and what nobody can say the client has: all but QoS 2
+        messages in flight, which are its own to the end (v5 [MQTT-4.8.2-5]).
+
+        :return: the messages, in their order.
+        """
+        given_back = []
+        for packet_id, message in list(self.inflight.items()):
+            if message is not None and message.shared is not None and message.qos == 1:
+                self._forget_in_flight(packet_id)
+                given_back.append(message)
+        return given_back + self._take_queued(lambda message: message.shared is not None)
+
+    def _take_queued(self, wanted: Callable[[Message], bool]) -> list[Message]:
+        """
+        Take messages out of the queue. If any are taken, the rest is queued anew, and the records follow: the
+        numbers of what waits stay without gaps.
+        """
         waiting = self.queue or ()
-        first = self.sequence - len(waiting) + 1
-        self.queue, self.queued_bytes = None, 0
-        for sequence, message in enumerate(waiting, first):
-            self._forget_queued(sequence)
-            if self.may_read(message.topic):
-                self._enqueue(message)
-            else:
-                self._broker.counters.dropped("not_authorized")
+        taken = [message for message in waiting if wanted(message)]
+        if taken:
+            first = self.sequence - len(waiting) + 1
+            self.queue, self.queued_bytes = None, 0
+            for sequence, message in enumerate(waiting, first):
+                self._forget_queued(sequence)
+                if not wanted(message):
+                    self._enqueue(message)
+        return taken
 
     def restore(self, saved: records.SavedSession) -> None:
         """Become what a store kept of this session; its subscriptions are the broker's part."""
@@ -314,7 +367,7 @@ class Session:
     def due_at(self) -> float | None:
         if self.client is not None or self.expiry_s is None:
             return None
-        return self.offline_since + self.expiry_s
+        return self.offline_since + self.expiry_s + TICK_S
 
     def on_due(self) -> None:
         self._broker.counters.clients_expired += 1

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from pushd.broker.session import Session, Subscription
+    from pushd.broker.shared import SharedGroup
 
     # One subscriber of a filter stands there as itself, several as a dict by session: a hundred thousand
     # devices with a topic each shall not cost a dict each.
-    _Subscribers: TypeAlias = Subscription | dict[Session, Subscription]
+    _Subscribers: TypeAlias = Subscription | dict[Session | SharedGroup, Subscription]
 
 
 class _Node:

@@ -78,6 +78,8 @@ class Turn:
                 client.held += 1
                 waiting.append((client, data))
             else:
+                if client.terms is not None:
+                    client.terms.owed = 0
                 client.connection.write(data)
         self._counters.bytes_sent += sent
         if waiting:
@@ -91,4 +93,6 @@ class Turn:
     def _durable(_: None, waiting: list[tuple[Client, bytes]]) -> None:
         for client, data in waiting:
             client.held -= 1
+            if client.terms is not None and not client.held:
+                client.terms.owed = 0
             client.connection.write(data)

@@ -13,6 +13,8 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+TICK_S = 0.25
+
 
 class Timed(Protocol):
     """
@@ -37,8 +39,6 @@ class TimingWheel:
     :ivar now: the time of the current slot. Reading it costs nothing, and it is at most `TICK_S` old.
     """
 
-    TICK_S = 0.25
-
     # Nothing is put further ahead than this, but looked at once more on the way: a connection with a keep
     # alive of 18 hours that closed after a second shall not be held here for the rest of the day.
     HORIZON_S = 60.0
@@ -56,7 +56,7 @@ class TimingWheel:
 
     def start(self) -> None:
         """Begin to turn."""
-        self._call = self._clock.callLater(self.TICK_S, self._tick)
+        self._call = self._clock.callLater(TICK_S, self._tick)
 
     def stop(self) -> None:
         """Stand still; what is in the slots stays there."""
@@ -77,10 +77,10 @@ class TimingWheel:
         self._slots.setdefault(slot, []).append(timed)
 
     def _slot_of(self, time_s: float) -> int:
-        return int(time_s / self.TICK_S)
+        return int(time_s / TICK_S)
 
     def _tick(self) -> None:
-        self._call = self._clock.callLater(self.TICK_S, self._tick)
+        self._call = self._clock.callLater(TICK_S, self._tick)
         self.now = self._clock.seconds()
         current = self._slot_of(self.now)
         while self._slot < current:

@@ -195,7 +195,7 @@ class Server(Service):
             clients_connected=gauges.clients_connected,
             clients_total=gauges.clients_total,
             subscriptions=gauges.subscriptions,
-            shared_subscriptions=0,
+            shared_subscriptions=gauges.shared_subscriptions,
             retained_messages=gauges.retained_messages,
             stored_messages=gauges.stored_messages,
             stored_bytes=gauges.stored_bytes,

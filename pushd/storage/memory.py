@@ -55,7 +55,7 @@ def _ended(state: r.SavedState, record: r.SessionEnded) -> None:
 
 
 def _subscribed(state: r.SavedState, record: r.SubscriptionAdded) -> None:
-    state.sessions[record.client_id].subscriptions[record.request.filter] = record.request
+    state.sessions[record.client_id].subscriptions[record.request.filter] = record
 
 
 def _unsubscribed(state: r.SavedState, record: r.SubscriptionRemoved) -> None:

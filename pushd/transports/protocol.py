@@ -10,24 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pushd.broker.admission import Admission
 from pushd.broker.broker import Broker
 from pushd.broker.client import Client
 from pushd.broker.express import handle_express
 from pushd.broker.interfaces import Credentials, IConnection, PeerCertificate
 from pushd.broker.policy import Policy
-from pushd.broker.wheel import TimingWheel
-from pushd.mqtt.codes import ReasonCode, Version
+from pushd.broker.wheel import TICK_S
+from pushd.mqtt.codes import PropertyId, ReasonCode, Version
 from pushd.mqtt.connection import Connection, Phase
 from pushd.mqtt.errors import MQTTError, Refused
-from pushd.mqtt.packets import Connack, Connect, Disconnect, Packet
+from pushd.mqtt.packets import Auth, Connack, Connect, Disconnect, Packet, Properties
 from pushd.mqtt.wire import decode_length
 from pushd.mqtt.writer import encode
+from pushd.transports.addresses import peer_address, plain_host
 from pushd.transports.tls import describe_tls_error
 
 log = Logger()
@@ -67,6 +70,7 @@ class MQTTProtocol:
     """
 
     __slots__ = (
+        "_admission",
         "_factory",
         "_heard_at",
         "_needed",
@@ -90,6 +94,7 @@ class MQTTProtocol:
         self._patience_s: float | None = None
         self._unsent = 0  # bytes given to a transport whose buffer is full
         self.client: Client | None = None
+        self._admission: Admission | None = None
         self.slot = 0
 
     def __repr__(self) -> str:
@@ -97,9 +102,8 @@ class MQTTProtocol:
 
     @property
     def address(self) -> str:
-        """``host:port`` of the peer."""
-        peer = self.transport.getPeer()
-        return f"{getattr(peer, 'host', peer)}:{getattr(peer, 'port', '')}"
+        """Where the peer is, for log lines."""
+        return peer_address(self.transport)
 
     # Called by Twisted
 
@@ -189,9 +193,14 @@ class MQTTProtocol:
     def _handle(self, packet: Packet) -> None:
         if self.client is not None:
             self.client.on_packet(packet)
-        elif isinstance(packet, Connect):
-            self._factory.broker.counters.others_received += 1
+            return
+        self._factory.broker.counters.others_received += 1
+        if isinstance(packet, Connect):
             self._connect(packet)
+        elif isinstance(packet, Auth) and self._admission is not None:
+            self._decide(self._admission.go_on(packet))
+        else:
+            self._close()  # DISCONNECT instead of an answer to our challenge
 
     def _keep(self, data: bytes, at: int) -> None:
         """Keep an incomplete packet, and how long it will be: a byte at a time must not cost a look each."""
@@ -207,7 +216,9 @@ class MQTTProtocol:
             self.address,
             self._factory.peer_certificate(self.transport),
         )
-        deciding = self._factory.broker.connect(packet, credentials, self._factory.policy, self)
+        self._decide(self._factory.broker.connect(packet, credentials, self._factory.policy, self))
+
+    def _decide(self, deciding: Deferred[None] | None) -> None:
         if deciding is not None:
             self.pause()
             deciding.addErrback(self._failed)
@@ -229,7 +240,7 @@ class MQTTProtocol:
             code=f"0x{error.code:02X} {error.code.name}",
             log_type="notice",
         )
-        self.close(error.code)
+        self.close(error.code, str(error))
 
     def _name(self) -> str:
         if self.client is None:
@@ -243,6 +254,7 @@ class MQTTProtocol:
             client.lost()
             return
         self._state.accept()
+        self._admission = None
         self.client = client
         if client.policy.log_connections:
             self._tell_connected(client, keep_alive_s)
@@ -262,6 +274,13 @@ class MQTTProtocol:
             log_type="notice",
         )
 
+    def challenge(self, admission: Admission, packet: Auth) -> None:
+        if self._state.phase is Phase.CLOSED:
+            return
+        self._state.challenge()
+        self._admission = admission
+        self.write(encode(packet, self._state.version))
+
     def refuse(self, code: ReasonCode, cause: str) -> None:
         if self._state.phase is Phase.CLOSED:
             return
@@ -272,7 +291,7 @@ class MQTTProtocol:
             code=f"0x{code:02X} {code.name}",
             log_type="notice",
         )
-        self.write(encode(Connack(code=code), self._state.version))
+        self.write(encode(Connack(code=code, properties=_reason(cause)), self._state.version))
         self._close()
 
     def write(self, data: bytes) -> None:
@@ -285,11 +304,11 @@ class MQTTProtocol:
         if self._unsent > MAX_WRITE_BUFFER_BYTES and self.client is not None:
             self.client.congested = True
 
-    def close(self, code: ReasonCode) -> None:
+    def close(self, code: ReasonCode, cause: str = "") -> None:
         if self._state.phase is Phase.CLOSED and self._patience_s == CLOSE_TIMEOUT_S:
             return
         if self.client is not None and self._state.version is Version.V5 and code >= 0x80:
-            self.client.send(encode(Disconnect(code), Version.V5))  # v5 §4.13.1
+            self.client.send(encode(Disconnect(code, _reason(cause)), Version.V5))  # v5 §4.13.1
         self._close()
 
     def _close(self) -> None:
@@ -328,7 +347,7 @@ class MQTTProtocol:
         if self._patience_s is None:
             return None
         # What was heard in the current slot of the wheel may be a tick younger than `_heard_at`: never early.
-        return self._heard_at + self._patience_s + TimingWheel.TICK_S
+        return self._heard_at + self._patience_s + TICK_S
 
     def on_due(self) -> None:
         if self._state.phase is Phase.CLOSED:
@@ -339,6 +358,11 @@ class MQTTProtocol:
             "{connection} has exceeded its time, disconnecting", connection=self._name(), log_type="notice"
         )
         self.close(ReasonCode.KEEP_ALIVE_TIMEOUT)
+
+
+def _reason(cause: str) -> Properties:
+    """A Reason String: allowed in CONNACK and DISCONNECT whatever the client asked for (v5 §3.1.2.11.7)."""
+    return {PropertyId.REASON_STRING: cause} if cause else {}
 
 
 def no_certificate(transport: Transport) -> PeerCertificate | None:
@@ -375,7 +399,7 @@ class MQTTFactory(Factory):
         if 0 <= self.max_connections <= self.connection_count:
             log.info(
                 "Connection from {address} denied: max_connections of {listener} reached",
-                address=getattr(addr, "host", addr),
+                address=plain_host(getattr(addr, "host", "unix")),
                 listener=self.policy.name,
                 log_type="notice",
             )
