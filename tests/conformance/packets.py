@@ -1,8 +1,8 @@
 """
 Packets as a client of MQTT 3.1 and 3.1.1 sends and receives them, made by hand.
 
-Nothing here uses `pushd.mqtt`: an error there must not make itself look right. Where a test is about the bytes
-of a packet it spells them out instead.
+Nothing here uses `pushd.mqtt`: an error there must not make itself look right. Where a test is about the
+bytes of a packet it spells them out instead.
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ def test_every_statement_that_binds_a_server_is_held_by_a_test() -> None:
     """Nothing that the standard demands of a server is left to chance."""
     numbers = {match[1] for tag in held() if (match := NUMBERED.fullmatch(tag))}
     servers = {
-        number for number, row in numbered_statements().items() if row["by"] != "client" and "unseen" not in row
+        number
+        for number, row in numbered_statements().items()
+        if row["by"] != "client" and "unseen" not in row
     }
     assert servers - numbers == set()
 

@@ -10,7 +10,9 @@ from tests.conformance.packets import ACCEPTED, PINGREQ, PINGRESP, V3_1_1, conna
 from tests.conformance.statements import holds
 
 
-@holds("v3 [MQTT-3.1.4-4]", "v3 [MQTT-3.2.0-1]", "v3 [MQTT-3.2.2-1]", "v3 [MQTT-7.0.0-2]", "v3 [MQTT-7.1.1-1]")
+@holds(
+    "v3 [MQTT-3.1.4-4]", "v3 [MQTT-3.2.0-1]", "v3 [MQTT-3.2.2-1]", "v3 [MQTT-7.0.0-2]", "v3 [MQTT-7.1.1-1]"
+)
 def test_connect_is_accepted(broker: Broker) -> None:
     """A client that connects by the book is welcome, and is told so first of all."""
     client = broker.open()
@@ -19,7 +21,9 @@ def test_connect_is_accepted(broker: Broker) -> None:
 
 
 @holds("v3 [MQTT-3.1.3-5]", "v3 [MQTT-3.1.3-3]")
-@pytest.mark.parametrize("client_id", ["a", "0123456789abcdefghijklm", "nopqrstuvwxyzABCDEFGHIJ", "KLMNOPQRSTUVWXYZ"])
+@pytest.mark.parametrize(
+    "client_id", ["a", "0123456789abcdefghijklm", "nopqrstuvwxyzABCDEFGHIJ", "KLMNOPQRSTUVWXYZ"]
+)
 def test_short_alphanumeric_client_ids_are_accepted(broker: Broker, client_id: str) -> None:
     """Every client id that the standard promises to portable clients works."""
     broker.client(client_id).leave()
@@ -139,7 +143,9 @@ def test_malformed_connect(broker: Broker, body: bytes) -> None:
 
 
 @holds("v3 [MQTT-2.2.2-2]", "v3 [MQTT-3.1.0-1]")
-@pytest.mark.parametrize("first", [first for first in range(0, 256, 16) if first != 0x10] + [*range(0x11, 0x20)])
+@pytest.mark.parametrize(
+    "first", [first for first in range(0, 256, 16) if first != 0x10] + [*range(0x11, 0x20)]
+)
 def test_anything_but_connect_first(broker: Broker, first: int) -> None:
     """Whoever does not begin with CONNECT is not talked to."""
     client = broker.open()
@@ -148,7 +154,9 @@ def test_anything_but_connect_first(broker: Broker, first: int) -> None:
 
 
 @holds("v3 [MQTT-3.1.0-1]", "v3 [MQTT-4.8.0-1]")
-@pytest.mark.parametrize("babble", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"\xff" * 64, b"\0" * 64])
+@pytest.mark.parametrize(
+    "babble", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"\xff" * 64, b"\0" * 64]
+)
 def test_another_language(broker: Broker, babble: bytes) -> None:
     """A browser, a TLS client or noise on the port is shown the door."""
     client = broker.open()

@@ -41,6 +41,22 @@ def test_messages_wait_for_an_offline_session(broker: Broker, name: str, qos: in
     broker.forgets(name)
 
 
+@holds("v3 [MQTT-3.1.2-5]", "v3 [MQTT-4.5.0-1]")
+def test_coming_and_going_while_somebody_publishes(broker: Broker, name: str) -> None:
+    """To the publisher it makes no difference whether its subscriber is there."""
+    publisher = broker.client()
+    broker.session(name, (name, 1)).leave()
+    for n in range(1, 6):
+        publisher.publishes(name, b"while away", qos=1)
+        client = broker.resumed(name)
+        client.expect(publish(name, b"while away", 2 * n - 1, qos=1))
+        publisher.publishes(name, b"while here", qos=1)
+        client.expect(publish(name, b"while here", 2 * n, qos=1))
+        client.send(packets.puback(2 * n - 1) + packets.puback(2 * n))
+        client.leave()
+    broker.forgets(name)
+
+
 @holds("v3 §3.1.2.4")
 def test_qos_0_does_not_wait(broker: Broker, name: str) -> None:
     """QoS 0 means now or never, unless queue_qos0_messages says otherwise."""

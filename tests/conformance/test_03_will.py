@@ -10,7 +10,9 @@ from tests.conformance.packets import ACCEPTED, connect, publish
 from tests.conformance.statements import holds
 
 
-def mortal(broker: Broker, topic: str, *, qos: int = 0, retain: bool = False, client_id: str = "") -> RawClient:
+def mortal(
+    broker: Broker, topic: str, *, qos: int = 0, retain: bool = False, client_id: str = ""
+) -> RawClient:
     """A client with the Will "gone"."""
     client = broker.open()
     client.ask(connect(client_id or unique(), will=(topic, b"gone", qos, retain)), ACCEPTED)

@@ -19,8 +19,8 @@ def test_ping(broker: Broker) -> None:
 @holds("v3 [MQTT-3.1.2-24]", "v3 [MQTT-3.1.2-8]", "v3 §3.1.2.10")
 def test_silent_clients_are_disconnected(broker: Broker, name: str) -> None:
     """
-    After one and a half times its keep alive, not before, a silent client is closed, and its Will is published.
-    What it is sent does not count, nor do packets that never end; 0 is for ever.
+    After one and a half times its keep alive, not before, a silent client is closed, and its Will is
+    published. What it is sent does not count, nor do packets that never end; 0 is for ever.
     """
     watcher = broker.client(None, (name, 0))
     silent, eternal, half = broker.open(), broker.open(), broker.open()

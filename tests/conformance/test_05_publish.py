@@ -1,4 +1,4 @@
-"""v3 §3.3, §4.3: what a broker answers a publisher, and that it passes each message on as often as promised."""
+"""v3 §3.3, §4.3: what a publisher is answered, and that each message goes on as often as promised."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_pubrel_again(broker: Broker) -> None:
 
 @holds("v3 [MQTT-4.3.3-2]", "v3 [MQTT-4.1.0-1]")
 def test_qos_2_handshake_goes_on_after_a_reconnect(broker: Broker, name: str) -> None:
-    """The broker remembers the packet identifiers of a kept session: no message twice, however bad the line."""
+    """The broker remembers the packet identifiers of a kept session: no message comes twice."""
     topic = name + "/topic"
     watcher = broker.client(None, (topic, 2))
     client = broker.session(name)

@@ -140,7 +140,7 @@ def test_identifiers_in_use_are_left_out(broker: Broker, name: str) -> None:
 
 @holds("mosquitto: max_queued_messages, the newest is dropped")
 def test_queue_limit_behind_a_full_window(tight: Broker, name: str) -> None:
-    """A client that does not keep up has max_queued_messages waiting behind its window; what is more is dropped."""
+    """Behind the window of a slow client max_queued_messages wait; what is more is dropped."""
     client = tight.client(None, (name, 1))
     publisher = tight.client()
     for n in range(1, 12):
@@ -166,3 +166,33 @@ def test_queue_limit_of_an_offline_session(tight: Broker, name: str) -> None:
     client.send(puback(4) + puback(5))
     client.expect_silence()
     tight.forgets(name)
+
+
+@holds("v3 [MQTT-4.5.0-1]")
+def test_many_subscribers(broker: Broker, name: str) -> None:
+    """A message to seven hundred subscribers reaches each of them once, and those that come behind it too."""
+    watchers = [broker.client(None, (name, n % 3)) for n in range(700)]
+    publisher = broker.client()
+    for qos in (1, 2):
+        publisher.publishes(name, b"%d" % qos, qos=qos)
+    for n, watcher in enumerate(watchers):
+        watcher.expect(*(publish(name, b"%d" % qos, qos, qos=min(qos, n % 3)) for qos in (1, 2)))
+        watcher.leave()
+
+
+@holds("v3 §4.3.1")
+def test_subscriber_that_does_not_read(broker: Broker, name: str) -> None:
+    """
+    QoS 0 messages for a client that does not keep up are dropped, whole ones, and the others stay in order;
+    neither the publisher nor anybody else waits for it.
+    """
+    slow, quick = broker.client(None, (name, 0)), broker.client(None, (name, 0))
+    publisher = broker.client()
+    for n in range(300):
+        publisher.publishes(name, b"%06d" % n + b"x" * 60_000)
+        assert quick.packet()[-60_006:-60_000] == b"%06d" % n
+    numbers = [int(packet[-60_006:-60_000]) for packet in slow.packets_until_ping()]
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 0
+    publisher.publishes(name, b"at last")
+    slow.expect(publish(name, b"at last"))

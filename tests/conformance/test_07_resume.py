@@ -12,7 +12,7 @@ from tests.conformance.statements import holds
 @holds("v3 [MQTT-4.4.0-1]", "v3 [MQTT-3.3.1-1]", "v3 [MQTT-4.6.0-1]")
 @pytest.mark.parametrize("qos", [1, 2])
 def test_unacknowledged_messages_come_again(broker: Broker, name: str, qos: int) -> None:
-    """What was not acknowledged comes again, with DUP, the same identifier, in the same order; twice if need be."""
+    """What was not acknowledged comes again: DUP, the same identifiers, the same order; twice if need be."""
     client = broker.session(name, (name, 2))
     for n in (1, 2, 3):
         broker.publishes(name, b"%d" % n, qos=qos)
@@ -106,7 +106,7 @@ def test_identifiers_under_way_stay_taken(broker: Broker, name: str) -> None:
 
 @holds("v3 [MQTT-3.1.2-5]", "v3 [MQTT-4.6.0-6]")
 def test_offline_queue_is_sent_in_order_through_the_window(broker: Broker, name: str) -> None:
-    """What waited comes in the order of publishing, as fast as it is acknowledged, mixed QoS and topics too."""
+    """What waited comes in the order of publishing, as fast as it is acknowledged, of all topics."""
     broker.session(name, (name + "/#", 2)).leave()
     publisher = broker.client()
     for n in range(1, 51):

@@ -76,13 +76,36 @@ def test_other_messages_are_not_retained(broker: Broker, name: str) -> None:
     assert broker.retained(name) == [publish(name, b"kept", retain=True)]
 
 
+@holds("v3 [MQTT-3.3.1-5]", "v3 [MQTT-3.3.1-12]")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_one_publisher_may_do_both(broker: Broker, name: str, qos: int) -> None:
+    """A publisher that sets RETAIN now and then is understood each time."""
+    publisher = broker.client()
+    for payload, retain in ((b"1", False), (b"2", False), (b"3", True), (b"4", False), (b"5", False)):
+        publisher.publishes(name, payload, qos=qos, retain=retain)
+    assert broker.retained(name) == [publish(name, b"3", 1, qos=qos, retain=True)]
+
+
+@holds("v3 [MQTT-4.4.0-1]", "v3 [MQTT-3.3.1-8]")
+def test_a_retained_message_that_comes_again(broker: Broker, name: str) -> None:
+    """A retained message that was not acknowledged comes again as what it was, marked as retained."""
+    broker.publishes(name, b"last", qos=1, retain=True)
+    client = broker.session(name, (name, 1))
+    client.expect(publish(name, b"last", 1, qos=1, retain=True))
+    client.drop()
+    broker.resumed(name).expect(publish(name, b"last", 1, qos=1, retain=True, dup=True))
+    broker.forgets(name)
+
+
 @holds("v3 [MQTT-3.3.1-6]", "v3 [MQTT-3.3.2-3]")
 def test_wildcards_find_all_that_match(broker: Broker, name: str) -> None:
     """A new subscription with wildcards gets the last value of every topic that matches."""
     topics = [f"{name}/{rest}" for rest in ("a", "a/b", "c/b", "c/b/d")] + [name]
     for topic in topics:
         broker.publishes(topic, b"x", retain=True)
-    found = {filter: broker.retained(filter) for filter in (f"{name}/#", f"{name}/+", f"{name}/+/b", f"{name}/a/#")}
+    found = {
+        filter: broker.retained(filter) for filter in (f"{name}/#", f"{name}/+", f"{name}/+/b", f"{name}/a/#")
+    }
     values = {topic: publish(topic, b"x", retain=True) for topic in topics}
     expected = {
         f"{name}/#": sorted(values.values()),
@@ -120,7 +143,9 @@ def test_each_filter_of_one_subscribe_is_answered(broker: Broker, name: str) -> 
     broker.publishes(name + "/a", b"A", retain=True)
     broker.publishes(name + "/b", b"B", retain=True)
     client = broker.client(None, (name + "/b", 0), (name + "/a", 0))
-    client.expect_in_any_order(publish(name + "/a", b"A", retain=True), publish(name + "/b", b"B", retain=True))
+    client.expect_in_any_order(
+        publish(name + "/a", b"A", retain=True), publish(name + "/b", b"B", retain=True)
+    )
     client.expect_silence()
 
 

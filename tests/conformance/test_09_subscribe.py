@@ -18,7 +18,9 @@ from tests.conformance.packets import (
 from tests.conformance.statements import holds
 
 
-@holds("v3 [MQTT-3.8.4-1]", "v3 [MQTT-3.8.4-2]", "v3 [MQTT-2.3.1-7]", "v3 [MQTT-3.8.4-5]", "v3 [MQTT-3.8.1-1]")
+@holds(
+    "v3 [MQTT-3.8.4-1]", "v3 [MQTT-3.8.4-2]", "v3 [MQTT-2.3.1-7]", "v3 [MQTT-3.8.4-5]", "v3 [MQTT-3.8.1-1]"
+)
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize("packet_id", [1, 255, 256, 65535])
 def test_suback(broker: Broker, name: str, packet_id: int, qos: int) -> None:
@@ -107,7 +109,9 @@ MALFORMED_SUBSCRIBES = {
 }
 
 
-@holds("v3 [MQTT-3-8.3-4]", "v3 [MQTT-3.8.3-3]", "v3 [MQTT-3.8.3-1]", "v3 [MQTT-2.3.1-1]", "v3 [MQTT-4.7.3-1]")
+@holds(
+    "v3 [MQTT-3-8.3-4]", "v3 [MQTT-3.8.3-3]", "v3 [MQTT-3.8.3-1]", "v3 [MQTT-2.3.1-1]", "v3 [MQTT-4.7.3-1]"
+)
 @pytest.mark.parametrize("body", MALFORMED_SUBSCRIBES.values(), ids=MALFORMED_SUBSCRIBES)
 def test_malformed_subscribe(broker: Broker, body: bytes) -> None:
     """A SUBSCRIBE that breaks a rule ends the connection; nothing of it counts."""
@@ -150,7 +154,9 @@ def test_unsubscribe(broker: Broker, name: str) -> None:
 def test_unsubscribe_from_something_else(broker: Broker, name: str) -> None:
     """Only the very same filter is removed, but UNSUBACK always comes."""
     client = broker.client(None, (name + "/+", 0))
-    for number, other in enumerate((name + "/a", name + "/#", "+/+", name + "/+/", name.upper() + "/+", name), 1):
+    for number, other in enumerate(
+        (name + "/a", name + "/#", "+/+", name + "/+/", name.upper() + "/+", name), 1
+    ):
         client.ask(unsubscribe(number, other), unsuback(number))
     broker.publishes(name + "/a", b"x")
     client.expect(publish(name + "/a", b"x"))
@@ -215,7 +221,9 @@ def test_publishing_to_oneself(broker: Broker, name: str) -> None:
     client.ask(publish(name, b"1") + publish(name, b"2"), publish(name, b"1"), publish(name, b"2"))
 
 
-@holds("v3 [MQTT-3.9.3-2]", "v3 [MQTT-3.8.4-5]", "mosquitto: $share is refused or served, never taken literally")
+@holds(
+    "v3 [MQTT-3.9.3-2]", "v3 [MQTT-3.8.4-5]", "mosquitto: $share is refused or served, never taken literally"
+)
 def test_shared_subscription(broker: Broker, name: str) -> None:
     """What the broker does not offer is refused in the SUBACK, and the client stays."""
     client = broker.client()

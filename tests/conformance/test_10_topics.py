@@ -36,9 +36,10 @@ MATCHES = {
 }
 
 
-def topics_of(messages: list[bytes]) -> list[str]:
-    """The topic names of QoS 0 PUBLISH packets."""
-    return sorted(message[4 : 4 + message[3]].decode() for message in messages)
+def topics_of(messages: list[bytes], level: str) -> list[str]:
+    """The topic names of QoS 0 PUBLISH packets, of those that have this level: others are other tests'."""
+    topics = [message[4 : 4 + message[3]].decode() for message in messages]
+    return sorted(topic for topic in topics if level in topic.split("/"))
 
 
 @holds("v3 [MQTT-4.7.1-2]", "v3 [MQTT-4.7.1-3]", "v3 [MQTT-3.3.2-3]", "v3 [MQTT-4.7.3-4]")
@@ -50,7 +51,7 @@ def test_matching(broker: Broker, name: str, topic_filter: str) -> None:
     for topic in TOPICS:
         publisher.publishes(topic.replace("T", name), b"x")
     expected = sorted(topic.replace("T", name) for topic in MATCHES[topic_filter])
-    assert topics_of(client.packets_until_ping()) == expected
+    assert topics_of(client.packets_until_ping(), name) == expected
 
 
 @holds("v3 [MQTT-4.7.1-2]", "v3 [MQTT-3.3.1-6]", "v3 [MQTT-3.3.2-3]")
@@ -61,7 +62,7 @@ def test_matching_of_retained_messages(broker: Broker, name: str, topic_filter: 
     for topic in TOPICS:
         publisher.publishes(topic.replace("T", name), b"x", retain=True)
     expected = sorted(topic.replace("T", name) for topic in MATCHES[topic_filter])
-    found = topics_of(broker.retained(topic_filter.replace("T", name)))
+    found = topics_of(broker.retained(topic_filter.replace("T", name)), name)
     for topic in TOPICS:
         publisher.publishes(topic.replace("T", name), b"", retain=True)
     assert found == expected
@@ -77,7 +78,24 @@ def test_everything(broker: Broker, name: str) -> None:
         client.expect(publish(topic, b"x"))
 
 
-BAD_FILTERS = ["", "a#", "#a", "#/a", "a/#/b", "a/b#", "##", "a/##", "+a", "a+", "a/b+/c", "a/+b", "++", "+#", "a/+#", "#+"]
+BAD_FILTERS = [
+    "",
+    "a#",
+    "#a",
+    "#/a",
+    "a/#/b",
+    "a/b#",
+    "##",
+    "a/##",
+    "+a",
+    "a+",
+    "a/b+/c",
+    "a/+b",
+    "++",
+    "+#",
+    "a/+#",
+    "#+",
+]
 
 
 @holds("v3 [MQTT-4.7.1-2]", "v3 [MQTT-4.7.1-3]", "v3 [MQTT-4.7.3-1]", "v3 [MQTT-4.8.0-1]")
@@ -122,7 +140,7 @@ def test_dollar_topics_are_topics(broker: Broker, name: str, topic_filter: str) 
 
 @holds("v3 [MQTT-4.7.2-1]", "v3 §4.7.2")
 def test_sys_topics(broker: Broker) -> None:
-    """$SYS is the broker's own: to be read by who asks for it, never seen through #, never written by clients."""
+    """$SYS is the broker's own: shown to who asks for it, not through #, and written by no client."""
     version = broker.client(None, ("$SYS/broker/version", 0)).packet()
     assert version.startswith(b"\x31") and b"$SYS/broker/version" in version
     everything = broker.client(None, ("#", 0), ("+/broker/version", 0))
@@ -135,7 +153,24 @@ def test_sys_topics(broker: Broker) -> None:
 @holds("v3 [MQTT-4.7.3-4]")
 def test_topics_are_not_normalised(broker: Broker, name: str) -> None:
     """Case, accents in two spellings, spaces, dots and slashes all make another topic."""
-    spellings = ["é", "e\u0301", "E", "e", " e", "e ", "./e", "e/../e", "%65", "e/", "//e", "ｅ", "ſ", "s", "K", "K"]
+    spellings = [
+        "é",
+        "e\u0301",
+        "E",
+        "e",
+        " e",
+        "e ",
+        "./e",
+        "e/../e",
+        "%65",
+        "e/",
+        "//e",
+        "\uff45",
+        "\u017f",
+        "s",
+        "K",
+        "K",
+    ]
     watchers = {s: broker.client(None, (f"{name}/{s}", 0)) for s in dict.fromkeys(spellings)}
     for spelling in watchers:
         broker.publishes(f"{name}/{spelling}", spelling.encode())
@@ -171,7 +206,19 @@ def test_ill_formed_text(broker: Broker, text: bytes) -> None:
 
 @holds("v3 [MQTT-1.5.3-1]", "v3 [MQTT-1.5.3-3]", "v3 [MQTT-4.7.3-4]")
 @pytest.mark.parametrize(
-    "text", ["\ufeff", "\ufeffa", "a\ufeff", "\U0001f600", "\u20ac", "\u07ff", "\ud7ff", "\ue000", "\U0010fffd", "\u202e"]
+    "text",
+    [
+        "\ufeff",
+        "\ufeffa",
+        "a\ufeff",
+        "\U0001f600",
+        "\u20ac",
+        "\u07ff",
+        "\ud7ff",
+        "\ue000",
+        "\U0010fffd",
+        "\u202e",
+    ],
 )
 def test_any_character_is_kept(broker: Broker, name: str, text: str) -> None:
     """Every character goes through as it is; a byte order mark at the beginning is no exception."""
