@@ -92,7 +92,7 @@ class FreshTests(RouterCase):
             self.route = self.router.route("t")
 
     def test_subscribed_between_two_messages_of_one_read(self) -> None:
-        """A client that subscribes in the middle of its own stream gets what follows, not what came before."""
+        """A client that subscribes in the middle of its own stream gets what follows, and only that."""
         packets: list[Packet] = [
             Publish("t", b"1"),
             Publish("t", b"2"),
