@@ -237,7 +237,7 @@ class Client:
             if not route.targets:
                 code = ReasonCode.NO_MATCHING_SUBSCRIBERS
         if packet.qos:
-            self._answer_publish(packet, code or ReasonCode.NOT_AUTHORIZED)
+            self._answer_publish(packet, ReasonCode.NOT_AUTHORIZED if code is None else code)
 
     def _pass_properties(self, packet: Publish, message: Message) -> None:
         message.properties = passed_on(packet.properties)
@@ -375,7 +375,7 @@ class Client:
     def _subscribe(self, packet: packets.Subscribe, verdicts: list[Verdict]) -> None:
         if self.session.client is not self:
             return  # gone while the verdict was pending: a session that ended would stay subscribed for ever
-        identifier = cast(int, packet.properties.get(PropertyId.SUBSCRIPTION_IDENTIFIER, 0))
+        (identifier,) = cast("list[int]", packet.properties.get(PropertyId.SUBSCRIPTION_IDENTIFIER, [0]))
         codes: list[ReasonCode] = []
         curious: list[Subscription] = []
         for request, verdict in zip(packet.requests, verdicts, strict=True):
