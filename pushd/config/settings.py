@@ -32,6 +32,10 @@ class ListenerSettings:
     socket_domain: str | None = None  # None | "ipv4" | "ipv6"
     security: SecuritySettings = SecuritySettings()
     max_connections: int = -1
+    accept_protocol_versions: frozenset[int] = frozenset({3, 4, 5})
+    max_qos: int = 2
+    max_topic_alias: int = 10
+    max_topic_alias_broker: int = 10
     mount_point: str = ""
     cafile: str | None = None
     capath: str | None = None

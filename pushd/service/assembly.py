@@ -24,7 +24,7 @@ from pushd.broker.interfaces import IAuthenticator, PeerCertificate, Principal
 from pushd.broker.limits import Limits
 from pushd.broker.policy import Policy
 from pushd.config.settings import LimitSettings, ListenerSettings, Settings
-from pushd.mqtt.codes import QoS, ReasonCode
+from pushd.mqtt.codes import QoS, ReasonCode, Version
 from pushd.transports.protocol import MQTTFactory
 from pushd.transports.tcp import TCPFactory
 from pushd.transports.tls import TlsContextFactory, TlsFactory, TlsFiles, build_context, peer_certificate
@@ -95,6 +95,10 @@ class Door:
             allow_zero_length_clientid=settings.security.allow_zero_length_clientid,
             auto_id_prefix=settings.security.auto_id_prefix,
             log_connections=log_connections,
+            accept_protocol_versions=frozenset(map(Version, settings.accept_protocol_versions)),
+            max_qos=settings.max_qos,
+            max_topic_alias=settings.max_topic_alias,
+            max_topic_alias_broker=settings.max_topic_alias_broker,
         )
         self._inner = self._make_factory(broker, reactor)
 
