@@ -241,7 +241,7 @@ class LimitTests(BrokerTestCase):
     """What a listener's settings do to its clients."""
 
     settings = (
-        "allow_anonymous true\nallow_zero_length_clientid false\n"
+        "allow_anonymous true\nallow_zero_length_clientid false\nmax_keepalive 60\n"
         "listener {mqtt} 127.0.0.1\nlistener {few} 127.0.0.1\nmax_connections 1\n"
         "listener {site1} 127.0.0.1\nmount_point site1/\nlistener {site2} 127.0.0.1\nmount_point site2/"
     )
@@ -271,3 +271,9 @@ class LimitTests(BrokerTestCase):
         """mosquitto_pub has one unless told otherwise; it is refused where the settings say so."""
         outcome = self.publish("-V", "mqttv311", "-t", "a", "-m", "b")
         self.assertEqual(outcome.status, IDENTIFIER_REJECTED, outcome)
+
+    def test_max_keepalive(self) -> None:
+        """Whoever wants a longer one is refused, with the code that Mosquitto 2.1 has for it."""
+        for keep_alive, expected in ((60, 0), (61, IDENTIFIER_REJECTED)):
+            outcome = self.publish("-i", "kept", "-t", "a", "-m", "b", "-k", keep_alive)
+            self.assertEqual(outcome.status, expected, outcome)
