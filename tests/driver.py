@@ -29,6 +29,7 @@ from pushd.mqtt.packets import (
     Connack,
     Connect,
     Packet,
+    Properties,
     Publish,
     Suback,
     Subscribe,
@@ -92,10 +93,12 @@ class Rig:
         password: bytes | None = None,
         will: Will | None = None,
         version: Version = Version.V3_1_1,
+        properties: Properties | None = None,
     ) -> Peer:
         """A client that has sent its CONNECT. Its CONNACK, if it came, is in `Peer.connack`."""
         peer = self.open()
-        peer.send(Connect(version, client_id, clean, keep_alive_s, username, password, will))
+        given = properties or {}
+        peer.send(Connect(version, client_id, clean, keep_alive_s, username, password, will, given))
         return peer
 
 

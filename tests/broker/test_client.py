@@ -147,9 +147,14 @@ class SubscribeTests(SynchronousTestCase):
         self.assertEqual([Suback(5, codes)], self.bob.received())
         self.assertEqual(2, len(self.rig.broker.router.subscriptions))
 
-    def test_shared_filters_are_refused(self) -> None:
-        """Not served yet: better a failure than one that takes every message."""
-        self.assertEqual([FAILURE], self.bob.subscribe("$share/g/t"))
+    def test_shared_filter(self) -> None:
+        """Each message goes to one member of the group, each in turn (v5 §4.8.2)."""
+        eve = self.rig.connect("eve")
+        for peer in (self.bob, eve):
+            self.assertEqual([ReasonCode.GRANTED_QOS_0], peer.subscribe("$share/g/t"))
+        for _ in range(4):
+            self.ada.publish("t", b"x")
+        self.assertEqual([2, 2], [len(peer.received()) for peer in (self.bob, eve)])
 
     def test_again_replaces(self) -> None:
         """The same filter again takes the new QoS and does not double messages: [MQTT-3.8.4-3]."""
@@ -237,7 +242,7 @@ class SubscribeTests(SynchronousTestCase):
         bob.subscribe("#", qos=1)
         ada.publish("t", b"0")
         ada.publish("t", b"1", qos=1, retain=True)
-        self.assertEqual(["home/t"], [message.topic for message in rig.broker.retained.values()])
+        self.assertEqual(["home/t"], [message.topic for message in rig.broker.retained.match("#")])
         self.assertEqual(
             ["t", "t"], [packet.topic for packet in bob.received() if isinstance(packet, Publish)]
         )

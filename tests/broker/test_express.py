@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 from hypothesis import given, settings
@@ -12,10 +13,11 @@ from pushd.broker.client import Client
 from pushd.broker.express import handle_express
 from pushd.broker.interfaces import Access
 from pushd.broker.limits import Limits
-from pushd.mqtt.codes import QoS, Version
+from pushd.mqtt.codes import PropertyId, QoS, Version
 from pushd.mqtt.packets import (
     Packet,
     Pingreq,
+    Properties,
     Puback,
     Pubcomp,
     Publish,
@@ -57,11 +59,11 @@ others = st.one_of(
     topics.map(lambda topic: Unsubscribe(9, [topic])),
 )
 packets: st.SearchStrategy[Packet] = st.one_of(publishes, publishes, publishes, acks, others)
-ordinary = packets.map(lambda packet: encode(packet, V3))
 broken = st.sampled_from(
     [b"\x36\5\0\1tab", b"\x40\2\0\0", b"\x32\5\0\1t\0\0", b"\x30\1\0", b"\x30\x84\0\0\1tx"]
 )
-streams = st.lists(st.one_of(*[ordinary] * 12, broken), max_size=25).map(b"".join)
+streams = st.lists(st.one_of(*[packets] * 12, broken), max_size=25)
+versions = st.lists(st.sampled_from([V3, Version.V5]), min_size=3, max_size=3)
 cuts = st.lists(st.integers(0, 4000), max_size=4)
 
 
@@ -75,11 +77,22 @@ def counted(rig: Rig) -> dict[str, object]:
     return {name: getattr(counters, name) for name in type(counters).__slots__}
 
 
-def outcome(data: bytes, at: list[int], limits: Limits, mount_point: str, congested: bool) -> object:
+def outcome(
+    stream: list[Packet | bytes],
+    versions: list[Version],
+    cuts: list[int],
+    limits: Limits,
+    mount_point: str = "",
+    congested: bool = False,
+) -> object:
     """All that anybody can see of a stream of packets: who got which bytes, the journal, the counters."""
     store = HeldStore()
     rig = Rig(limits, authorizer=Rules(REFUSED), store=store, mount_point=mount_point)
-    peers = [rig.connect("ada", clean=False), rig.connect("bob", clean=False), rig.connect("eve")]
+    kept: Properties = {PropertyId.SESSION_EXPIRY_INTERVAL: 60}
+    peers = [
+        rig.connect(name, clean=name == "eve", version=version, properties=kept)
+        for name, version in zip(("ada", "bob", "eve"), versions, strict=True)
+    ]
     for peer, filters, qos in zip(peers, ("a/b", "#", "+"), (2, 1, 0), strict=True):
         peer.send(Subscribe(1, [SubscriptionRequest(filters, QoS(qos)), SubscriptionRequest("t", QoS(qos))]))
     store.release()
@@ -87,6 +100,8 @@ def outcome(data: bytes, at: list[int], limits: Limits, mount_point: str, conges
         peer.publish("t", b"known", packet_id=0)
     if congested:
         congest(peers[2])
+    data = b"".join(encoded(packet, versions[0]) for packet in stream)
+    at = sorted(min(cut, len(data)) for cut in cuts)
     for start, end in zip([0, *at], [*at, len(data)], strict=True):
         peers[0].send(data[start:end])
         store.release()
@@ -99,6 +114,10 @@ def outcome(data: bytes, at: list[int], limits: Limits, mount_point: str, conges
     )
 
 
+def encoded(packet: Packet | bytes, version: Version) -> bytes:
+    return packet if isinstance(packet, bytes) else encode(packet, version)
+
+
 def congest(peer: Peer) -> None:
     client = peer.protocol.client
     assert client is not None
@@ -108,31 +127,39 @@ def congest(peer: Peer) -> None:
 class SameAsTheSlowWayTests(SynchronousTestCase):
     """The lane saves time and nothing else."""
 
-    @settings(max_examples=120, deadline=None)
-    @given(streams, cuts, st.sampled_from(["", "m/"]), st.booleans(), st.sampled_from([0, 20, 300]))
+    def check(self, *arguments: Any) -> None:
+        fast = outcome(*arguments)
+        with mock.patch("pushd.transports.protocol.handle_express", slow_way):
+            slow = outcome(*arguments)
+        self.assertEqual(slow, fast)
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        streams, versions, cuts, st.sampled_from(["", "m/"]), st.booleans(), st.sampled_from([0, 20, 300]),
+        st.sampled_from([2, 20]),
+    )  # fmt: skip
     def test_any_stream_cut_anywhere(
-        self, data: bytes, cuts: list[int], mount_point: str, congested: bool, limit: int
+        self,
+        stream: list[Packet | bytes],
+        versions: list[Version],
+        cuts: list[int],
+        mount_point: str,
+        congested: bool,
+        size_limit: int,
+        window: int,
     ) -> None:
         """
         Subscribers get the same bytes, the journal and the counters say the same, whether or not packets
         take the express lane.
         """
-        at = sorted(min(cut, len(data)) for cut in cuts)
-        limits = Limits(max_inflight_messages=2, max_queued_messages=5, message_size_limit=limit)
-        fast = outcome(data, at, limits, mount_point, congested)
-        with mock.patch("pushd.transports.protocol.handle_express", slow_way):
-            slow = outcome(data, at, limits, mount_point, congested)
-        self.assertEqual(slow, fast)
+        limits = Limits(max_inflight_messages=window, max_queued_messages=5, message_size_limit=size_limit)
+        self.check(stream, versions, cuts, limits, mount_point, congested)
 
     @settings(max_examples=60, deadline=None)
-    @given(streams, st.integers(10, 300))
-    def test_max_packet_size(self, data: bytes, limit: int) -> None:
+    @given(streams, versions, st.integers(10, 300))
+    def test_max_packet_size(self, stream: list[Packet | bytes], versions: list[Version], limit: int) -> None:
         """A packet above the limit ends the connection on both ways."""
-        limits = Limits(max_packet_size=limit)
-        fast = outcome(data, [], limits, "", False)
-        with mock.patch("pushd.transports.protocol.handle_express", slow_way):
-            slow = outcome(data, [], limits, "", False)
-        self.assertEqual(slow, fast)
+        self.check(stream, versions, [], Limits(max_packet_size=limit))
 
 
 class LaneTests(SynchronousTestCase):

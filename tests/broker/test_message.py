@@ -16,7 +16,12 @@ PROPERTIES: Properties = {PropertyId.CONTENT_TYPE: "text/plain"}
 
 def spliced(message: Message, version: Version, packet_id: int, mount_point: str = "") -> bytes:
     """The PUBLISH as a client sends it."""
-    head, tail = message.encode(version is Version.V5, mount_point)
+    if version is not Version.V5:
+        head, tail = message.encode_v3(mount_point)
+    elif mount_point:
+        head, tail = message.encode_v5_for(message.topic[len(mount_point) :], 0, 0.0)
+    else:
+        head, tail = message.encode_v5()
     return head + (packet_id.to_bytes(2, "big") if message.qos else b"") + tail
 
 
@@ -42,16 +47,16 @@ class ImageTests(SynchronousTestCase):
         """The next subscriber of a version gets the same bytes; each version has its own."""
         message = Message("t", b"x", 1)
         self.assertEqual((None, None), (message.image_v3, message.image_v5))
-        made = message.encode(False)
+        made = message.encode_v3()
         self.assertIs(made, message.image_v3)
         self.assertIsNone(message.image_v5)
-        self.assertIs(message.encode(True), message.image_v5)
+        self.assertIs(message.encode_v5(), message.image_v5)
         self.assertIs(made, message.image_v3)
 
     def test_image_behind_a_mount_point_is_not_kept(self) -> None:
         """It would be wrong for everybody else."""
         message = Message("home/t", b"x")
-        message.encode(False, "home/")
+        message.encode_v3("home/")
         self.assertIsNone(message.image_v3)
 
     def test_mount_point(self) -> None:
@@ -90,8 +95,8 @@ class VariantTests(SynchronousTestCase):
     def test_keeps_the_original(self) -> None:
         """The message itself stays as it was, its image too."""
         message = Message("t", b"x", 2, True)
-        image = message.encode(False)
-        message.variant(0, False).encode(False)
+        image = message.encode_v3()
+        message.variant(0, False).encode_v3()
         self.assertEqual((2, True, image), (message.qos, message.retain, message.image_v3))
 
     def test_repr(self) -> None:

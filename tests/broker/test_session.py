@@ -9,11 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.interfaces import Access
 from pushd.broker.limits import Limits
-from pushd.broker.records import SavedSession, SavedState
-from pushd.broker.session import Session
-from pushd.mqtt.codes import QoS
+from pushd.broker.records import SavedSession, SavedState, SubscriptionAdded
+from pushd.broker.session import Session, Subscription
+from pushd.mqtt.codes import PropertyId, QoS, Version
 from pushd.mqtt.packets import (
     Packet,
+    Properties,
     Puback,
     Pubcomp,
     Publish,
@@ -367,9 +368,18 @@ class AccessOnResumeTests(SessionCase):
         self.assertEqual([Pubrel(1)], self.come("bob").received())
 
 
+def added(filter: str, subscription: Subscription) -> SubscriptionAdded:
+    """The record of a subscription."""
+    client_id = subscription.session.client_id if isinstance(subscription.session, Session) else ""
+    request = SubscriptionRequest(
+        filter, QoS(subscription.qos), subscription.no_local, subscription.retain_as_published
+    )
+    return SubscriptionAdded(client_id, request, subscription.identifier)
+
+
 def lives(rig: Rig) -> SavedState:
     """The broker's state as a store should have it."""
-    state = SavedState(retained={m.topic: m for m in rig.broker.retained.values()})
+    state = SavedState(retained={m.topic: m for m in rig.broker.retained.match("#")})
     for session in rig.broker.sessions.values():
         if session.persistent:
             queue = session.queue or ()
@@ -378,7 +388,10 @@ def lives(rig: Rig) -> SavedState:
                 session.client_id,
                 session.username,
                 session.expiry_s,
-                {filter: subscription.request() for filter, subscription in session.subscriptions.items()},
+                {
+                    filter: added(filter, subscription)
+                    for filter, subscription in session.subscriptions.items()
+                },
                 dict(enumerate(queue, first)),
                 dict(session.inflight),
                 set(session.received or ()),
@@ -386,7 +399,7 @@ def lives(rig: Rig) -> SavedState:
     return state
 
 
-filters = st.sampled_from(["t", "t/#", "+", "v"])
+filters = st.sampled_from(["t", "t/#", "+", "v", "$share/g/t", "$share/g/#"])
 topics = st.sampled_from(["t", "t/u", "v"])
 qos = st.sampled_from(list(QoS))
 packet_ids = st.integers(1, 4)
@@ -420,15 +433,23 @@ class JournalMachine(RuleBasedStateMachine):
         self.online: dict[str, Peer] = {}
         self.rig = Rig(self.limits, authorizer=self.access, store=self.store)
 
-    @rule(client=clients, clean=st.integers(0, 3))
-    def comes(self, client: str, clean: int) -> None:
-        self.online[client] = self.rig.connect(client, clean=clean == 0)
+    @rule(client=clients, clean=st.integers(0, 3), version=st.sampled_from([Version.V3_1_1, Version.V5]))
+    def comes(self, client: str, clean: int, version: Version) -> None:
+        properties: Properties = {PropertyId.SESSION_EXPIRY_INTERVAL: 0 if clean == 0 else 60}
+        self.online[client] = self.rig.connect(
+            client,
+            clean=clean == 0,
+            version=version,
+            properties=properties if version is Version.V5 else None,
+        )
 
     @precondition(lambda self: self.online)
     @rule(data=st.data(), packets=st.lists(packets, min_size=1, max_size=6))
     def sends(self, data: st.DataObject, packets: list[Packet]) -> None:
         client = data.draw(st.sampled_from(sorted(self.online)))
         self.online[client].send(*packets)
+        if self.online[client].closed:  # it broke a rule, such as the Receive Maximum of version 5
+            del self.online[client]
 
     @precondition(lambda self: self.online)
     @rule(data=st.data())

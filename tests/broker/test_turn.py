@@ -23,6 +23,7 @@ class Outbox:
         self.outbox: list[bytes] = []
         self.must_wait = False
         self.held = 0
+        self.terms = None
         self.connection = FakeConnection()
 
     def put(self, *pieces: bytes, wait: bool = False) -> None:

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.broker.wheel import TimingWheel
-
-TICK_S = TimingWheel.TICK_S
+from pushd.broker.wheel import TICK_S, TimingWheel
 
 
 @dataclass(eq=False)

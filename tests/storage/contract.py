@@ -49,7 +49,7 @@ def picture(state: r.SavedState) -> dict[str, Any]:
             session.client_id: (
                 session.username,
                 session.expiry_s,
-                {filter: options(request) for filter, request in session.subscriptions.items()},
+                {filter: options(added) for filter, added in session.subscriptions.items()},
                 [(sequence, plain(message)) for sequence, message in session.queued.items()],
                 [(packet_id, plain(message)) for packet_id, message in session.inflight.items()],
                 session.received,
@@ -59,8 +59,11 @@ def picture(state: r.SavedState) -> dict[str, Any]:
     }
 
 
-def options(request: SubscriptionRequest) -> tuple[object, ...]:
-    return request.filter, int(request.qos), bool(request.no_local), bool(request.retain_as_published)
+def options(added: r.SubscriptionAdded) -> tuple[object, ...]:
+    """What a store must keep of a subscription."""
+    request = added.request
+    flags = bool(request.no_local), bool(request.retain_as_published)
+    return request.filter, int(request.qos), *flags, added.identifier
 
 
 @dataclass
@@ -72,7 +75,7 @@ class Model:
     """
 
     sessions: dict[str, tuple[str | None, float | None]] = field(default_factory=dict)
-    subscriptions: dict[tuple[str, str], SubscriptionRequest] = field(default_factory=dict)
+    subscriptions: dict[tuple[str, str], r.SubscriptionAdded] = field(default_factory=dict)
     queued: dict[str, list[tuple[int, Message]]] = field(default_factory=dict)
     inflight: dict[str, list[tuple[int, Message | None]]] = field(default_factory=dict)
     received: dict[str, set[int]] = field(default_factory=dict)
@@ -93,9 +96,10 @@ class Model:
         self.subscriptions = {key: old for key, old in self.subscriptions.items() if key[0] != client_id}
         return r.SessionEnded(client_id)
 
-    def subscribe(self, client_id: str, request: SubscriptionRequest) -> r.Record:
-        self.subscriptions[client_id, request.filter] = request
-        return r.SubscriptionAdded(client_id, request)
+    def subscribe(self, client_id: str, request: SubscriptionRequest, identifier: int) -> r.Record:
+        record = r.SubscriptionAdded(client_id, request, identifier)
+        self.subscriptions[client_id, request.filter] = record
+        return record
 
     def unsubscribe(self, client_id: str, filter: str) -> r.Record | None:
         if self.subscriptions.pop((client_id, filter), None) is None:
@@ -188,7 +192,7 @@ expiries = st.sampled_from([None, 1.0, 86_400.5])
 CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "open": (client_ids, usernames, expiries),
     "end": (client_ids,),
-    "subscribe": (client_ids, requests),
+    "subscribe": (client_ids, requests, st.sampled_from([0, 1, 268_435_455])),
     "unsubscribe": (client_ids, st.sampled_from(["t", "t/#", "+/é"])),
     "queue": (client_ids, messages),
     "drop": (client_ids,),
