@@ -45,6 +45,8 @@ class Client:
     :ivar held: how many outboxes already wait for that; later ones queue behind them.
     :ivar congested: the peer does not read: QoS 0 messages for it are dropped.
     :ivar plain_v3: whether it is sent messages exactly as `Message.image_v3` has them.
+    :ivar plain_v5: the same for `Message.image_v5`, where there is one.
+    :ivar choosy: whether it has a Maximum Packet Size.
     :ivar terms: what a version 5 client agreed on with us; ``None`` for version 3.
     :ivar routes: those that this client may publish to, by the topic name's UTF-8 as the client spells it.
     :ivar window: how many QoS 1 and 2 messages may be in flight to it.
@@ -55,6 +57,7 @@ class Client:
 
     __slots__ = (
         "_broker",
+        "choosy",
         "congested",
         "connection",
         "counters",
@@ -63,6 +66,7 @@ class Client:
         "must_wait",
         "outbox",
         "plain_v3",
+        "plain_v5",
         "policy",
         "routes",
         "session",
@@ -92,7 +96,9 @@ class Client:
         self.version = version
         self.v5 = terms is not None
         self.terms = terms
-        self.plain_v3 = not self.v5 and not policy.mount_point
+        self.plain_v3 = terms is None and not policy.mount_point
+        self.plain_v5 = terms is not None and not terms.uses_aliases and not policy.mount_point
+        self.choosy = terms is not None and terms.max_packet_bytes > 0
         self.turn = broker.turn
         self.counters = broker.counters
         self.window = broker.limits.window if terms is None else min(terms.window, broker.limits.window)
@@ -128,7 +134,7 @@ class Client:
         if self.congested:
             counters.dropped("slow_consumer")
             return
-        if self.terms is not None and not self.fits(message):
+        if self.choosy and not self.fits(message):
             counters.dropped("packet_too_large")  # v5 [MQTT-3.1.2-25]
             return
         outbox = self.outbox
@@ -144,7 +150,11 @@ class Client:
 
         :param flags: more bits for the first byte: DUP when it is sent again.
         """
-        head, tail = (message.image_v3 if self.plain_v3 else None) or self._image(message)
+        if self.plain_v3:
+            image = message.image_v3
+        else:
+            image = message.image_v5 if self.plain_v5 else None
+        head, tail = image or self._image(message)
         if flags:
             head = bytes((head[0] | flags,)) + head[1:]
         outbox = self.outbox
@@ -210,16 +220,15 @@ class Client:
         alias = packet.properties.pop(PropertyId.TOPIC_ALIAS, 0)
         if alias:
             packet.topic = terms.topic_of(packet.topic, cast(int, alias))
-        if packet.qos and self.owes_too_much(packet.qos, packet.packet_id):
+        again = packet.qos == 2 and packet.packet_id in (self.session.received or ())
+        if packet.qos and self.at_receive_maximum and not again:
             raise ProtocolError("more messages than our Receive Maximum", ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
 
-    def owes_too_much(self, qos: int, packet_id: int) -> bool:
-        """Whether another QoS 1 or 2 message of a version 5 client would be above our Receive Maximum."""
+    @property
+    def at_receive_maximum(self) -> bool:
+        """Whether one more QoS 1 or 2 message of this client would be above our Receive Maximum."""
         terms = self.terms
-        received = self.session.received or ()
-        if terms is None or (qos == 2 and packet_id in received):
-            return False
-        return terms.owed + len(received) >= terms.receive_maximum
+        return terms is not None and terms.owed + len(self.session.received or ()) >= terms.receive_maximum
 
     def _publish(self, packet: Publish, topic: str, code: Verdict) -> None:
         limit = self._broker.limits.message_size_limit

@@ -157,7 +157,7 @@ class Session:
             self._send(client, message, self.sequence)
 
     def _send(self, client: Client, message: Message, sequence: int) -> None:
-        if client.terms is not None and not client.fits(message):
+        if client.choosy and not client.fits(message):
             self._drop_queued(sequence, "packet_too_large")  # v5 [MQTT-3.1.2-25]
             return
         inflight = self.inflight
@@ -308,7 +308,7 @@ class Session:
             elif not self.may_read(message.topic):
                 self._forget_in_flight(packet_id)
                 self._broker.counters.dropped("not_authorized")
-            elif client.terms is not None and not client.fits(message):
+            elif client.choosy and not client.fits(message):
                 self._forget_in_flight(packet_id)
                 self._broker.counters.dropped("packet_too_large")
             else:

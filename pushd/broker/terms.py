@@ -57,6 +57,11 @@ class Terms:
         self._aliases_out: dict[str, int] | None = None
 
     @property
+    def uses_aliases(self) -> bool:
+        """Whether we may abbreviate topic names towards this client."""
+        return self._alias_limit_out > 0
+
+    @property
     def takes_any_bytes(self) -> bool:
         """Whether this client can be sent a small PUBLISH just as it came in."""
         # 3 + 16 383 bytes is the longest with a Remaining Length of two bytes.
