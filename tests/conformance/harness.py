@@ -115,8 +115,8 @@ class Broker:
         self._folder.cleanup()
         assert status in (0, -signal.SIGTERM), log  # twistd cleans up, then ends by the signal it was sent
         if not OTHER_BROKER:
-            alarming = [line for line in log.splitlines() if _ALARMING.search(line)]
-            assert not alarming, log
+            alarming = _ALARMING.search(log)
+            assert not alarming, log[alarming.start() :][:4000]
 
     # Clients
 

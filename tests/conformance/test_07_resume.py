@@ -171,3 +171,25 @@ def test_unsubscribing_does_not_stop_what_is_under_way(broker: Broker, name: str
     client.send(pubcomp(1))
     client.expect_silence()
     broker.forgets(name)
+
+
+@holds("v3 [MQTT-4.4.0-1]", "v3 [MQTT-4.6.0-1]", "v3 [MQTT-4.6.0-4]")
+def test_a_full_window_is_still_full_afterwards(broker: Broker, name: str) -> None:
+    """What was under way fills the window again, so that what waits behind it goes on waiting."""
+    client = broker.session(name, (name, 2))
+    publisher = broker.client()
+    for n in range(1, 26):
+        publisher.publishes(name, b"%d" % n, qos=2)
+    client.expect(*(publish(name, b"%d" % n, n, qos=2) for n in range(1, 21)))
+    for n in range(1, 6):
+        client.ask(pubrec(n), pubrel(n))
+    client.drop()
+    client = broker.resumed(name)
+    client.expect_in_any_order(
+        *(pubrel(n) for n in range(1, 6)),
+        *(publish(name, b"%d" % n, n, qos=2, dup=True) for n in range(6, 21)),
+    )
+    client.expect_silence()
+    for n in range(1, 6):
+        client.ask(pubcomp(n), publish(name, b"%d" % (20 + n), 20 + n, qos=2))
+    broker.forgets(name)
