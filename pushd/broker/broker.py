@@ -369,11 +369,12 @@ class Broker:
         for session in self.sessions.values():
             messages += session.waiting_messages
             payload_bytes += session.waiting_bytes
+        shared = sum(len(group) for group in self._groups.values())
         return Gauges(
             self.online,
             len(self.sessions),
-            len(self.router.subscriptions),
-            sum(len(group) for group in self._groups.values()),
+            len(self.router.subscriptions) - len(self._groups) + shared,
+            shared,
             len(self.retained),
             messages,
             payload_bytes,

@@ -286,9 +286,8 @@ class Client:
         if code >= 0x80:
             self.session.on_pubrec_failed(packet_id)
         elif self.session.on_pubrec(packet_id) or not self.v5:
-            self.send_ack(
-                PUBREL, packet_id
-            )  # version 3: also for an unknown identifier, which ends its handshake
+            # In version 3 also for an unknown identifier: it ends the client's side of the handshake.
+            self.send_ack(PUBREL, packet_id)
         else:
             self.send(encode(packets.Pubrel(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), self.version))
 
@@ -310,10 +309,10 @@ class Client:
 
     def on_disconnect(self, packet: packets.Disconnect) -> None:
         """A clean farewell: the Will is dropped (v3 [MQTT-3.14.4-3]), unless version 5 asks for it."""
-        if packet.code is not ReasonCode.DISCONNECT_WITH_WILL:
-            self.will = None
         if PropertyId.SESSION_EXPIRY_INTERVAL in packet.properties:
             self._change_expiry(session_expiry(packet.properties))
+        if packet.code is not ReasonCode.DISCONNECT_WITH_WILL:
+            self.will = None
         self.connection.close(ReasonCode.SUCCESS)
 
     def _change_expiry(self, expiry_s: float | None) -> None:
