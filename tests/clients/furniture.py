@@ -90,6 +90,7 @@ class BrokerTestCase(SynchronousTestCase):
     @classmethod
     def tearDownClass(cls) -> None:
         cls.broker.stop()
+        assert "Traceback" not in cls.broker.log(), cls.broker.log()
 
     def subscriber(self, *flags: str | int, port: str = "mqtt") -> Subscriber:
         """A mosquitto_sub that is subscribed; it ends with the test."""

@@ -52,7 +52,12 @@ class ReloadTests(SynchronousTestCase):
         self.directory = new_directory()
         self.write("acl", ACL)
         self.broker = start_pushd(SETTINGS, self.directory)
-        self.addCleanup(self.broker.stop)
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        """Whatever was reloaded, nothing may have failed."""
+        self.broker.stop()
+        self.assertNotIn("Traceback", self.broker.log())
 
     def write(self, name: str, text: str) -> None:
         Path(self.directory, name).write_text(text)
