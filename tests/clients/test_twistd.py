@@ -102,12 +102,17 @@ class FlagTests(CommandTestCase):
             ("listener {mqtt}\ncertfile nowhere\nkeyfile certs/server.key\n", "nowhere"),
             ("listener {mqtt}\nlog_dest file no/such/folder/log\n", "no/such/folder/log"),
         ):
-            self.write("bad.conf", text)
-            for flags in ((), ("--test-config",)):
-                outcome = self.pushd("-c", "bad.conf", *flags)
-                self.assertEqual(outcome.status, 3, (text, outcome))
-                self.assertRegex(outcome.output, f"^Error: .*{re.escape(reason)}")
-                self.assertNotIn("Traceback", outcome.output)
+            self.assert_bad(text, reason, "--test-config")
+        self.assert_bad("listener {mqtt}\nno_such_option 1\n", "bad.conf:2: ")
+        self.assert_bad("listener {mqtt}\npassword_file nowhere\n", "nowhere")
+
+    def assert_bad(self, text: str, reason: str, *flags: str) -> None:
+        """These settings are refused with a line that has `reason`."""
+        self.write("bad.conf", text)
+        outcome = self.pushd("-c", "bad.conf", *flags)
+        self.assertEqual(outcome.status, 3, (text, outcome))
+        self.assertRegex(outcome.output, f"^Error: .*{re.escape(reason)}")
+        self.assertNotIn("Traceback", outcome.output)
 
     def test_bad_flags(self) -> None:
         """They do not start a broker either."""
