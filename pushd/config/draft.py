@@ -26,6 +26,7 @@ OPTION_OF_FIELD = {
     "connect_timeout_s": "connect_timeout",
     "sys_interval_s": "sys_interval",
     "ciphers_tls13": "ciphers_tls1.3",
+    "websockets_origins": "websockets_origin",
     "timestamp": "log_timestamp",
     "timestamp_format": "log_timestamp_format",
     "facility": "log_facility",
@@ -140,6 +141,7 @@ def _listener(draft: Draft, block: Block, **known: Any) -> ListenerSettings:
     _check_tls(draft, block)
     known.setdefault("origin", block.origin)
     known.setdefault("addresses", (block.values.get("bind_address", ""),))
+    known["websockets_origins"] = tuple(block.values.get("websockets_origin", ()))
     return _filled(ListenerSettings, block.values, security=_security(draft, block), **known)
 
 

@@ -107,7 +107,7 @@ LISTENERS = (
     Option("listener", EndpointKind(), None, G, repeat=ALL),
     Option("port", port(), 1883, DEFAULT),
     Option("bind_address", TEXT, None, DEFAULT, repeat=ONCE),
-    Option("protocol", Choice(("mqtt", "http"), later=("websockets", "http_api")), "mqtt", L),
+    Option("protocol", Choice(("mqtt", "websockets", "http"), later=("http_api",)), "mqtt", L),
     Option("socket_domain", Choice(("ipv4", "ipv6")), None, L),
     Option("bind_interface", TEXT, None, L, status=REFUSED, repeat=ONCE),
     Option("accept_protocol_versions", ProtocolVersions(), frozenset({3, 4, 5}), OPEN, HUP),
@@ -120,7 +120,7 @@ LISTENERS = (
     Option("listener_allow_anonymous", BOOLEAN, None, OPEN, HUP, sets="allow_anonymous"),
     Option("listener_auto_id_prefix", PREFIX_TEXT, None, OPEN, HUP, repeat=ONCE, sets="auto_id_prefix"),
     Option("http_dir", PATH, None, OPEN, status=LATER, repeat=ONCE),
-    Option("websockets_origin", TEXT, None, OPEN, HUP, LATER, ALL),
+    Option("websockets_origin", TEXT, (), OPEN, HUP, repeat=ALL),
     Option("enable_proxy_protocol", Integer(1, 2), None, OPEN, status=LATER),
     Option("proxy_protocol_v2_require_tls", BOOLEAN, False, OPEN, status=LATER),
 )

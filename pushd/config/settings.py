@@ -28,7 +28,7 @@ class ListenerSettings:
     origin: str  # "conf/pushd.conf:12", or the flag or default it comes from; for messages
     port: int
     addresses: tuple[str, ...] = ("",)  # to bind to; "" is every address
-    protocol: str = "mqtt"  # mqtt | http (websockets: not yet)
+    protocol: str = "mqtt"  # mqtt | websockets | http
     socket_domain: str | None = None  # None | "ipv4" | "ipv6"
     security: SecuritySettings = SecuritySettings()
     max_connections: int = -1
@@ -37,6 +37,7 @@ class ListenerSettings:
     max_topic_alias: int = 10
     max_topic_alias_broker: int = 10
     mount_point: str = ""
+    websockets_origins: tuple[str, ...] = ()  # empty is every origin
     cafile: str | None = None
     capath: str | None = None
     certfile: str | None = None

@@ -12,6 +12,9 @@ large is refused from what its headers announce, before the body is read.
       |                      |  `-- body too large --> DRAINING --.
       `----------------------+--------------------------------------> CLOSING
 
+A connection that asks for a WebSocket at a path where there is one is handed over: `_successor` is the
+protocol from then on, with deadlines of its own, and all that is left to do here is to pass its bytes on.
+
 One timer per connection looks at the deadline when it fires, instead of being moved with every request: a
 request then costs a few assignments and no change to the reactor's heap of timers.
 """
@@ -22,7 +25,7 @@ import re
 from enum import IntEnum
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -31,7 +34,7 @@ from twisted.web.http_headers import Headers
 from pushd.gateway import problems
 from pushd.gateway.problems import Problem, Refusal
 from pushd.gateway.pushes import body_limit
-from pushd.gateway.request import GatewayRequest, response
+from pushd.gateway.request import GatewayRequest, origin_form, response
 
 IDLE_S = 60.0  # between requests of a connection that is kept
 REQUEST_S = 30.0  # from a request's first line to the end of its answer, however slowly the body comes
@@ -76,6 +79,7 @@ class GatewayChannel(HTTPChannel):
     _phase = Phase.IDLE
     _deadline = 0.0
     _timer: IDelayedCall | None = None
+    _successor: IProtocol | None = None
 
     def connectionMade(self) -> None:
         self.site.connection_count += 1
@@ -85,14 +89,16 @@ class GatewayChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.site.connection_count -= 1
-        self._phase = Phase.CLOSED
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_clock()
         super().connectionLost(reason)
+        if self._successor is not None:
+            self._successor.connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         """The one place where something that is not HTTP as we want it becomes an answer."""
+        if self._successor is not None:
+            self._successor.dataReceived(data)
+            return
         if self._phase >= Phase.DRAINING:
             return
         try:
@@ -126,6 +132,10 @@ class GatewayChannel(HTTPChannel):
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
+        factory = self._find_successor()
+        if factory is not None:
+            self._hand_over(factory)
+            return
         self._phase = Phase.ANSWERING
         super().allContentReceived()
 
@@ -140,6 +150,35 @@ class GatewayChannel(HTTPChannel):
         # Twisted's name for what it does with all that its parser refuses. Without this method the answer
         # would be a 400 without a body.
         raise Refusal(problems.MALFORMED_REQUEST)
+
+    # Handing over
+
+    def _find_successor(self) -> IProtocolFactory | None:
+        wanted = self.requests[-1].requestHeaders.getRawHeaders(b"Upgrade", ())
+        if self._command != b"GET" or b"websocket" not in (name.lower() for name in wanted):
+            return None
+        path = origin_form(self._path).partition(b"?")[0]
+        factory: IProtocolFactory | None = self.site.upgrades.get(path)
+        return factory
+
+    def _hand_over(self, factory: IProtocolFactory) -> None:
+        request = self.requests.pop()
+        head = _head(self._command, self._path, self._version, request.requestHeaders)
+        self.setRawMode()  # what came behind the request goes to `rawDataReceived`
+        self.transport.unregisterProducer()  # type: ignore[attr-defined]  # ours has it
+        self._successor = factory.buildProtocol(self.transport.getPeer())
+        if self._successor is None:
+            self.loseConnection()
+            return
+        self._stop_clock()
+        self._successor.makeConnection(self.transport)
+        self._successor.dataReceived(head)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._successor is not None:
+            self._successor.dataReceived(data)
+        else:
+            super().rawDataReceived(data)
 
     # Ending
 
@@ -163,6 +202,12 @@ class GatewayChannel(HTTPChannel):
         if PATIENCE_S[phase] < _LOOK_S and self._timer is not None:
             self._timer.reset(PATIENCE_S[phase])
 
+    def _stop_clock(self) -> None:
+        self._phase = Phase.CLOSED
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _look(self) -> None:
         self._timer = None
         if self._deadline <= self.factory.reactor.seconds():
@@ -181,6 +226,13 @@ class GatewayChannel(HTTPChannel):
             self.transport.abortConnection()
         else:
             self.loseConnection()
+
+
+def _head(command: bytes, target: bytes, version: bytes, headers: Headers) -> bytes:
+    """A request as it came; Twisted has only parsed it. No header has a line's end in it."""
+    lines = [b"%s %s %s" % (command, target, version)]
+    lines += [b"%s: %s" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
+    return b"\r\n".join((*lines, b"", b""))
 
 
 def _check_host(headers: Headers, version: bytes) -> None:

@@ -5,10 +5,10 @@ The gateway as a factory: everything an HTTP listener needs, put together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request
 from twisted.web.resource import IResource
@@ -22,6 +22,8 @@ from pushd.gateway.request import GatewayRequest
 
 log = Logger()
 
+NO_UPGRADES: Mapping[bytes, IProtocolFactory] = {}
+
 
 def make_site(
     publisher: Publisher,
@@ -31,6 +33,7 @@ def make_site(
     max_connections: int = -1,
     healthy: Callable[[], bool] = lambda: True,
     peer_certificate: Callable[[object], PeerCertificate | None] = lambda transport: None,
+    upgrades: Mapping[bytes, IProtocolFactory] = NO_UPGRADES,
     now: Callable[[], float] = time.time,
 ) -> GatewaySite:
     """
@@ -41,27 +44,37 @@ def make_site(
     :param max_connections: how many may be open at once; a further one is closed at once. -1 is no limit.
     :param healthy: what ``/v1/health`` says; asked at each request, so it must be quick.
     :param peer_certificate: finds the verified client certificate of a TLS transport.
+    :param upgrades: who takes a connection over that asks for a WebSocket at this path. The protocol gets the
+        transport, and the request as its first bytes.
     :param now: Unix seconds, for message objects.
     """
     root = Root(Guard(authenticator, peer_certificate), publisher, healthy, now)
-    return GatewaySite(root, reactor, max_connections)
+    return GatewaySite(root, reactor, max_connections, upgrades)
 
 
 class GatewaySite(Site):
     """
     A `twisted.web.server.Site` that speaks HTTP/1.1 by `GatewayChannel` and keeps no access log.
 
-    :ivar connection_count: how many connections are open; the channels keep it.
+    :ivar connection_count: how many connections are open, handed over or not; the channels keep it.
+    :ivar upgrades: see `make_site`.
     """
 
     protocol = GatewayChannel  # type: ignore[assignment]  # typed as the proxy that would choose HTTP/2
     requestFactory = GatewayRequest
 
-    def __init__(self, root: IResource, reactor: IReactorTime, max_connections: int = -1) -> None:
+    def __init__(
+        self,
+        root: IResource,
+        reactor: IReactorTime,
+        max_connections: int = -1,
+        upgrades: Mapping[bytes, IProtocolFactory] = NO_UPGRADES,
+    ) -> None:
         # The channel has deadlines of its own; with no `timeout` Twisted's idle timer is never started.
         super().__init__(root, reactor=reactor, timeout=None)
         self._max_connections = max_connections
         self.connection_count = 0
+        self.upgrades = upgrades
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         if 0 <= self._max_connections <= self.connection_count:
@@ -77,9 +90,13 @@ class GatewaySite(Site):
 
     def startFactory(self) -> None:
         """Not what Twisted does here: no log file is opened, and no timer keeps its date up to date."""
+        for factory in self.upgrades.values():
+            factory.doStart()
 
     def stopFactory(self) -> None:
-        """Nothing was started."""
+        """The listener is closed, to those who take connections over as well."""
+        for factory in self.upgrades.values():
+            factory.doStop()
 
     def log(self, request: Request) -> None:
         """Twisted's access log has whole request targets in it, and with them ``?auth=``."""

@@ -121,8 +121,7 @@ class BadValueTests(ReaderTestCase):
         "log_dest file": "log_dest: needs a value",
         "log_dest printer": "log_dest: 'printer' is not one of none, stderr, stdout, syslog, topic, file",
         "socket_domain ipx": "socket_domain: 'ipx' is not one of ipv4, ipv6",
-        "protocol mqtt5": "protocol: 'mqtt5' is not one of mqtt, http",
-        "protocol websockets": "protocol websockets is not implemented yet",
+        "protocol mqtt5": "protocol: 'mqtt5' is not one of mqtt, websockets, http",
         "protocol http_api": "protocol http_api is not implemented yet",
         "auto_id_prefix " + "x" * 51: "auto_id_prefix: is longer than 50 bytes",
         "cafile ca.crt": "cafile: needs a listener line before it",
@@ -184,6 +183,13 @@ class RepetitionTests(ReaderTestCase):
         read = self.read("log_dest stderr\nlog_dest file a b\nlog_type error\nlog_type debug\n")
         assert read.log.destinations == ("stderr", "file a b")
         assert read.log.types == {"error", "debug"}
+
+    def test_origins_add_up(self) -> None:
+        """Each line names one more site whose pages may connect."""
+        text = "listener 1\nwebsockets_origin https://a\nwebsockets_origin https://b\nlistener 2\n"
+        first, second = self.read(text).listeners
+        self.assertEqual(first.websockets_origins, ("https://a", "https://b"))
+        self.assertEqual(second.websockets_origins, ())
 
     def test_each_listener_has_its_own(self) -> None:
         """What may be said once may be said once for each listener."""
