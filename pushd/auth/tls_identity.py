@@ -122,6 +122,23 @@ class X509Identity:
         return subject if _is_fit(subject) else ""
 
 
+class StatedIdentity:
+    """The `PeerCertificate` of a client that showed its certificate to a proxy, which told us the name."""
+
+    __slots__ = ("_common_name",)
+
+    subject = ""  # nobody told us
+
+    def __init__(self, common_name: str | None) -> None:
+        self._common_name = common_name
+
+    @property
+    def common_name(self) -> str | None:
+        """By the same rules as one that we read ourselves."""
+        name = self._common_name
+        return name if name is not None and _is_fit(name) else None
+
+
 def _is_fit(name: str) -> bool:
     """
     No control character (a NUL would cut the name short elsewhere), no lone surrogate, not empty or too long.

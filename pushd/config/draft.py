@@ -20,6 +20,9 @@ T = TypeVar("T")
 DEFAULT_PORT = 1883
 LOOPBACK = {None: ("127.0.0.1", "::1"), "ipv4": ("127.0.0.1",), "ipv6": ("::1",)}  # by socket_domain
 
+# What a listener behind a proxy cannot have: its clients' TLS ends at the proxy.
+NOT_PROXIED = ("certfile", "keyfile", "cafile", "capath", "crlfile", "use_subject_as_username")
+
 # Where a field of the settings is not called what its option is called.
 OPTION_OF_FIELD = {
     "max_keepalive_s": "max_keepalive",
@@ -123,6 +126,9 @@ def _filled(shape: type[T], values: Mapping[str, Any], **known: Any) -> T:
 def _local_listeners(draft: Draft, ports: Sequence[int]) -> tuple[ListenerSettings, ...]:
     """No listener was asked for: loopback, on each port, with the options the default listener got."""
     block = draft.default_listener or Block("local-only mode")
+    if "bind_interface" in block.values:
+        # It wins over addresses, and would open to a network what is open to everybody on this machine.
+        raise ConfigError(block.origins["bind_interface"], "bind_interface: needs a listener or port line")
     addresses = LOOPBACK[block.values.get("socket_domain")]
     if not ports:
         return (_listener(draft, block, port=DEFAULT_PORT, addresses=addresses),)
@@ -138,9 +144,11 @@ def _warn_of_unused_ports(draft: Draft, ports: Sequence[int]) -> None:
 
 
 def _listener(draft: Draft, block: Block, **known: Any) -> ListenerSettings:
+    _check_address(draft, block)
+    _check_proxy(draft, block)
     _check_tls(draft, block)
     known.setdefault("origin", block.origin)
-    known.setdefault("addresses", (block.values.get("bind_address", ""),))
+    known.setdefault("addresses", () if "path" in block.values else (block.values.get("bind_address", ""),))
     known["websockets_origins"] = tuple(block.values.get("websockets_origin", ()))
     return _filled(ListenerSettings, block.values, security=_security(draft, block), **known)
 
@@ -182,6 +190,36 @@ def _log_types(words: Sequence[str]) -> frozenset[str]:
     return frozenset(chosen)
 
 
+def _check_address(draft: Draft, block: Block) -> None:
+    """Where the lines about addresses contradict each other, say which one counts."""
+    if "path" in block.values:
+        if "bind_interface" in block.values:
+            origin = block.origins["bind_interface"]
+            raise ConfigError(origin, "bind_interface: a unix socket is on no network interface")
+        if "socket_domain" in block.values:
+            origin = block.origins["socket_domain"]
+            draft.warn(origin, "socket_domain has no effect on a unix socket; ignored")
+    elif block.values.get("bind_interface") and block.values.get("bind_address"):
+        draft.warn(block.origins["bind_interface"], "bind_interface wins over the address of this listener")
+
+
+def _check_proxy(draft: Draft, block: Block) -> None:
+    """Refuse locks that a door behind a proxy does not have."""
+    if "enable_proxy_protocol" in block.values:
+        origin = block.origins["enable_proxy_protocol"]
+        for name in NOT_PROXIED:
+            if block.values.get(name):
+                raise ConfigError(origin, f"enable_proxy_protocol: cannot be used together with {name}")
+    if block.values.get("proxy_protocol_v2_require_tls") and not _knows_proxied_tls(block):
+        origin = block.origins["proxy_protocol_v2_require_tls"]
+        raise ConfigError(origin, "proxy_protocol_v2_require_tls: needs enable_proxy_protocol 2")
+
+
+def _knows_proxied_tls(block: Block) -> bool:
+    """Whether a proxy tells this listener of its clients' TLS."""
+    return block.values.get("enable_proxy_protocol") == 2
+
+
 def _check_tls(draft: Draft, block: Block) -> None:
     """
     Refuse what would leave a door without the lock that the file describes.
@@ -189,6 +227,8 @@ def _check_tls(draft: Draft, block: Block) -> None:
     Mosquitto lets `require_certificate` pass on a listener without a certificate of its own, and then
     asks nobody for anything.
     """
+    if _knows_proxied_tls(block):
+        return  # certificates are the proxy's business, and it says what came of them
     for needy, needed in (
         ("certfile", ("keyfile",)),
         ("keyfile", ("certfile",)),

@@ -172,10 +172,20 @@ class LogDestination:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where to listen: ``PORT [ADDRESS]``. Address "" is every address."""
+    """
+    Where to listen: ``PORT [ADDRESS]``, or ``0 PATH`` for a Unix socket.
+
+    :ivar address: "" is every address.
+    :ivar path: of a Unix socket; "" for none.
+    """
 
     port: int
-    address: str
+    address: str = ""
+    path: str = ""
+
+
+# What fits into a sockaddr_un on Linux, its NUL aside (unix(7)).
+LONGEST_SOCKET_PATH = 107
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +199,7 @@ class EndpointKind:
         if number == 0 and not address:
             raise BadValue("port 0 needs the path of a unix socket")
         if number == 0:
-            # Starting without this door would look like a broker that is there and is not.
-            raise BadValue("unix sockets are not implemented yet")
+            return Endpoint(0, path=Text(LONGEST_SOCKET_PATH).read(address))
         return Endpoint(number, Text().read(address) if address else "")
 
 

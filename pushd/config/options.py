@@ -99,6 +99,7 @@ LOG_TYPES = (
 TEXT, PATH, BOOLEAN, WORDS = Text(), FilePath(), Boolean(), Text()
 PREFIX_TEXT = Text(max_bytes=50)  # of generated client ids
 MOUNT_POINT = Text(forbidden="+#")
+INTERFACE = Text(max_bytes=15, forbidden=" /")  # as Linux has it (IFNAMSIZ)
 BYTES = Integer(below=0, unit="bytes")
 MESSAGES = Integer(below=0, unit="messages")
 MAX_PAYLOAD = 268_435_455  # the largest Remaining Length (v3 §2.2.3)
@@ -109,7 +110,7 @@ LISTENERS = (
     Option("bind_address", TEXT, None, DEFAULT, repeat=ONCE),
     Option("protocol", Choice(("mqtt", "websockets", "http"), later=("http_api",)), "mqtt", L),
     Option("socket_domain", Choice(("ipv4", "ipv6")), None, L),
-    Option("bind_interface", TEXT, None, L, status=REFUSED, repeat=ONCE),
+    Option("bind_interface", INTERFACE, None, L, repeat=ONCE),
     Option("accept_protocol_versions", ProtocolVersions(), frozenset({3, 4, 5}), OPEN, HUP),
     Option("max_connections", Integer(1, below=-1), -1, L, HUP),  # 0 is no limit either, as measured
     Option("max_qos", Integer(0, 2), 2, L, HUP, aliases=("maximum_qos",)),
@@ -121,8 +122,8 @@ LISTENERS = (
     Option("listener_auto_id_prefix", PREFIX_TEXT, None, OPEN, HUP, repeat=ONCE, sets="auto_id_prefix"),
     Option("http_dir", PATH, None, OPEN, status=LATER, repeat=ONCE),
     Option("websockets_origin", TEXT, (), OPEN, HUP, repeat=ALL),
-    Option("enable_proxy_protocol", Integer(1, 2), None, OPEN, status=LATER),
-    Option("proxy_protocol_v2_require_tls", BOOLEAN, False, OPEN, status=LATER),
+    Option("enable_proxy_protocol", Integer(1, 2), None, OPEN),
+    Option("proxy_protocol_v2_require_tls", BOOLEAN, False, OPEN),
 )
 
 TLS = (

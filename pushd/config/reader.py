@@ -179,6 +179,8 @@ class SettingsFile:
         self._listener = self._draft.add_listener(origin, endpoint.port)
         if endpoint.address:
             self._listener.values["bind_address"] = endpoint.address
+        if endpoint.path:
+            self._listener.values["path"] = endpoint.path
 
     def _set_per_listener(self, wanted: bool, origin: str) -> None:
         if wanted and self._draft.security_seen:

@@ -26,10 +26,14 @@ class ListenerSettings:
     """One door."""
 
     origin: str  # "conf/pushd.conf:12", or the flag or default it comes from; for messages
-    port: int
-    addresses: tuple[str, ...] = ("",)  # to bind to; "" is every address
+    port: int  # 0 for a Unix socket
+    addresses: tuple[str, ...] = ("",)  # or names of hosts, to bind to; "" is every address
+    path: str | None = None  # of a Unix socket; then the options of addresses do not count
     protocol: str = "mqtt"  # mqtt | websockets | http
     socket_domain: str | None = None  # None | "ipv4" | "ipv6"
+    bind_interface: str | None = None  # such as "eth0"; wins over the addresses
+    enable_proxy_protocol: int | None = None  # None | 1 | 2
+    proxy_protocol_v2_require_tls: bool = False
     security: SecuritySettings = SecuritySettings()
     max_connections: int = -1
     accept_protocol_versions: frozenset[int] = frozenset({3, 4, 5})
@@ -54,6 +58,16 @@ class ListenerSettings:
     def tls(self) -> bool:
         """Whether this door speaks TLS."""
         return self.certfile is not None
+
+    @property
+    def knows_certificates(self) -> bool:
+        """Whether a client may have shown a certificate: to this door, or to the proxy in front of it."""
+        return self.tls or self.enable_proxy_protocol == 2
+
+    @property
+    def name(self) -> str:
+        """What log lines call it: ``port 1883`` or ``unix:/run/pushd.sock``."""
+        return f"port {self.port}" if self.path is None else f"unix:{self.path}"
 
 
 @dataclass(frozen=True, slots=True)

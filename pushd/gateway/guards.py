@@ -21,7 +21,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 
 from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate
@@ -48,13 +47,18 @@ class Guard:
     Turns a request into a `Caller`, or away.
 
     :param peer_certificate: finds the verified certificate of a transport's peer, or ``None``.
+    :param peer_address: how that peer is called in log lines.
     """
 
     def __init__(
-        self, authenticator: IAuthenticator, peer_certificate: Callable[[object], PeerCertificate | None]
+        self,
+        authenticator: IAuthenticator,
+        peer_certificate: Callable[[object], PeerCertificate | None],
+        peer_address: Callable[[object], str],
     ) -> None:
         self._authenticator = authenticator
         self._peer_certificate = peer_certificate
+        self._peer_address = peer_address
 
     async def identify(self, request: GatewayRequest) -> Caller:
         """
@@ -65,7 +69,7 @@ class Guard:
             client_id="",
             username=username,
             password=password,
-            address=_address(request),
+            address=self._peer_address(request.transport),
             certificate=self._peer_certificate(request.transport),
         )
         verdict = self._authenticator.authenticate(credentials)
@@ -109,8 +113,3 @@ def _authorization(request: GatewayRequest) -> bytes:
         return base64.b64decode(standard + b"=" * (-len(standard) % 4), validate=True).strip()
     except binascii.Error:
         raise Refusal(problems.UNAUTHORIZED) from None
-
-
-def _address(request: GatewayRequest) -> str:
-    client = request.getClientAddress()
-    return client.host if isinstance(client, IPv4Address | IPv6Address) else ""

@@ -33,6 +33,7 @@ def make_site(
     max_connections: int = -1,
     healthy: Callable[[], bool] = lambda: True,
     peer_certificate: Callable[[object], PeerCertificate | None] = lambda transport: None,
+    peer_address: Callable[[object], str] = lambda transport: "",
     upgrades: Mapping[bytes, IProtocolFactory] = NO_UPGRADES,
     now: Callable[[], float] = time.time,
 ) -> GatewaySite:
@@ -44,11 +45,12 @@ def make_site(
     :param max_connections: how many may be open at once; a further one is closed at once. -1 is no limit.
     :param healthy: what ``/v1/health`` says; asked at each request, so it must be quick.
     :param peer_certificate: finds the verified client certificate of a TLS transport.
+    :param peer_address: how the far end of a transport is called in log lines.
     :param upgrades: who takes a connection over that asks for a WebSocket at this path. The protocol gets the
         transport, and the request as its first bytes.
     :param now: Unix seconds, for message objects.
     """
-    root = Root(Guard(authenticator, peer_certificate), publisher, healthy, now)
+    root = Root(Guard(authenticator, peer_certificate, peer_address), publisher, healthy, now)
     return GatewaySite(root, reactor, max_connections, upgrades)
 
 

@@ -18,14 +18,16 @@ from twisted.internet.interfaces import IProtocolFactory
 from pushd.auth.acl_file import AclAuthorizer, AclFile
 from pushd.auth.chain import AuthenticatorChain, AuthorizerChain
 from pushd.auth.password_file import PasswordFile, PasswordFileAuthenticator
-from pushd.auth.tls_identity import TlsIdentity, X509Identity
+from pushd.auth.tls_identity import StatedIdentity, TlsIdentity, X509Identity
 from pushd.broker.broker import Broker
 from pushd.broker.interfaces import IAuthenticator, PeerCertificate, Principal
 from pushd.broker.limits import Limits
 from pushd.broker.policy import Policy
 from pushd.config.settings import LimitSettings, ListenerSettings, Settings
 from pushd.mqtt.codes import QoS, ReasonCode, Version
+from pushd.transports.addresses import peer_address
 from pushd.transports.protocol import MQTTFactory
+from pushd.transports.proxy_protocol import ProxyFactory
 from pushd.transports.tcp import TCPFactory
 from pushd.transports.tls import TlsContextFactory, TlsFactory, TlsFiles, build_context, peer_certificate
 
@@ -90,7 +92,7 @@ class Door:
         self._context: TlsContextFactory | None = None
         self._websocket: WebSocketFactory | None = None
         self.policy = Policy(
-            name=f"port {settings.port}",
+            name=settings.name,
             authenticator=self._chain,
             authorizer=AuthorizerChain([self._access_rules]),
             mount_point=settings.mount_point,
@@ -103,11 +105,12 @@ class Door:
             max_topic_alias_broker=settings.max_topic_alias_broker,
         )
         self._inner = self._make_factory(broker, reactor)
+        self._proxy = self._make_proxy(broker)
 
     @property
     def connection_count(self) -> int:
         """How many network connections are open through it."""
-        return self._inner.connection_count
+        return (self._proxy or self._inner).connection_count
 
     def use(self, settings: ListenerSettings, files: ReadFiles, context: SSL.Context | None) -> None:
         """Go by these files from now on; connections that are open stay."""
@@ -117,6 +120,8 @@ class Door:
         self._chain.allow_anonymous = security.allow_anonymous
         if self._websocket is not None:
             self._websocket.origins = settings.websockets_origins
+        if self._proxy is not None:
+            self._proxy.require_certificate = settings.require_certificate
         tls_files = _tls_files(settings)
         if tls_files is None or context is None:
             return
@@ -126,15 +131,17 @@ class Door:
             self._context.use(tls_files, context)
 
     def factory(self) -> IProtocolFactory:
-        """What to give to ``listenTCP``."""
+        """What to listen with."""
+        if self._proxy is not None:
+            return self._proxy
         if self._context is None:
             return self._inner
         return TlsFactory(self._context, False, self._inner)
 
     def _authenticators(self) -> list[IAuthenticator]:
-        if self.settings.use_identity_as_username:
+        if self.settings.use_identity_as_username and self.settings.knows_certificates:
             return [TlsIdentity("common_name")]
-        if self.settings.use_subject_as_username:
+        if self.settings.use_subject_as_username and self.settings.tls:
             return [TlsIdentity("subject")]
         return [self._password_check]
 
@@ -151,6 +158,7 @@ class Door:
                 reactor=reactor,
                 max_connections=limit,
                 peer_certificate=_identity,
+                peer_address=peer_address,
                 upgrades={b"/mqtt": self._make_websocket_factory(broker, -1)},
             )
         if self.settings.protocol == "websockets":
@@ -164,6 +172,19 @@ class Door:
         mqtt = MQTTFactory(broker, self.policy, limit, _identity)
         self._websocket = WebSocketFactory(mqtt, direct=not self.settings.tls)
         return self._websocket
+
+    def _make_proxy(self, broker: Broker) -> ProxyFactory | None:
+        if self.settings.enable_proxy_protocol is None:
+            return None
+        return ProxyFactory(
+            self._inner,
+            self.settings.enable_proxy_protocol,
+            wheel=broker.wheel,
+            patience_s=lambda: broker.limits.connect_timeout_s,
+            max_connections=self.settings.max_connections,
+            require_tls=self.settings.proxy_protocol_v2_require_tls,
+            require_certificate=self.settings.require_certificate,
+        )
 
 
 class Publisher:
@@ -186,6 +207,9 @@ def limits_of(settings: LimitSettings) -> Limits:
 
 
 def _identity(transport: object) -> PeerCertificate | None:
+    proxied = getattr(transport, "proxied_tls", None)  # of `ProxiedTransport`, and of what wraps one
+    if proxied is not None:
+        return StatedIdentity(proxied.common_name) if proxied.certified else None
     certificate = peer_certificate(transport)
     return None if certificate is None else X509Identity(certificate)
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -25,7 +23,9 @@ from pushd import __version__
 from pushd.broker.broker import Broker
 from pushd.config.settings import ListenerSettings, Settings
 from pushd.service.assembly import Door, ReadFiles, limits_of, read_files
+from pushd.service.listening import CannotListen, listen
 from pushd.service.logs import LogFileError, LogObserver, install
+from pushd.service.systemd import Notifier, PassedSockets
 from pushd.stats.sys_topics import Gauges, SysTopics
 from pushd.storage.memory import MemoryStore
 
@@ -33,9 +33,6 @@ log = Logger()
 
 # Hashing keeps one core busy; a second thread lets one slow argon2id check not hold up the others.
 HASHING_THREADS = 2
-
-# Connections that wait to be accepted. After a restart a whole fleet comes back at once.
-BACKLOG = 1024
 
 
 class Server(Service):
@@ -55,6 +52,7 @@ class Server(Service):
         self._log = log
         self._read_again = read_again
         self._hashers = ThreadPool(0, HASHING_THREADS, "hashing")
+        self._notifier = Notifier(os.environ, reactor)
         self.broker = Broker(reactor, MemoryStore(), limits_of(settings.limits))
         self.sys_topics = SysTopics(
             self.broker.counters,
@@ -88,33 +86,27 @@ class Server(Service):
     def privilegedStartService(self) -> None:
         """Open the listeners, while low ports may still be had; then become the user that `user` names."""
         super().privilegedStartService()
+        account = None
+        if self._settings.user is not None and os.geteuid() == 0:
+            account = _account(self._settings.user)
         _allow_many_files()
         self._hashers.start()
         self.broker.start(self._doors[0].policy)
-        for door in self._doors:
-            for address in door.settings.addresses:
-                self._listen(door, address)
-        if self._settings.user is not None and os.geteuid() == 0:
-            _become(self._settings.user)
+        self._open_doors(account)
+        if account is not None:
+            switchUID(*account)
 
-    def _listen(self, door: Door, address: str) -> None:
-        interface = address or _every_address(door.settings.socket_domain)
-        try:
-            port = self._reactor.listenTCP(
-                door.settings.port, door.factory(), backlog=BACKLOG, interface=interface
-            )
-        except CannotListenError as problem:
-            sys.stderr.write(f"Error: {door.settings.origin}: {problem}\n")
-            raise SystemExit(1) from problem
-        if self._settings.set_tcp_nodelay:
-            port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-        self._ports.append(port)
-        log.info(
-            "Opening {protocol} listener on {interface} port {port}.",
-            protocol=door.settings.protocol + (" TLS" if door.settings.tls else ""),
-            interface=interface,
-            port=door.settings.port,
-        )
+    def _open_doors(self, owner: tuple[int, int] | None) -> None:
+        passed = PassedSockets.of(os.environ)
+        no_delay = self._settings.set_tcp_nodelay
+        for door in self._doors:
+            try:
+                self._ports += listen(
+                    door.settings, door.factory(), passed, self._reactor, no_delay=no_delay, owner=owner
+                )
+            except CannotListen as problem:
+                _exit(str(problem))
+        self._warnings += passed.close_rest()
 
     def startService(self) -> None:
         super().startService()
@@ -124,6 +116,7 @@ class Server(Service):
         self._log.publish_with(partial(self.broker.announce, retain=False))
         self.sys_topics.start()
         self._write_pid_file()
+        self._notifier.ready()
         # Last: whoever waits for this line may send signals and read the pid file.
         log.info("pushd version {version} running", version=__version__)
 
@@ -137,6 +130,7 @@ class Server(Service):
     def stopService(self) -> Deferred[Any]:
         """Close the doors, tell every client, make everything durable."""
         super().stopService()
+        self._notifier.stopping()
         self.sys_topics.stop()
         self._log.publish_with(None)
         closed = DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
@@ -145,7 +139,12 @@ class Server(Service):
         if self._settings.pid_file is not None:
             _remove(self._settings.pid_file)
         log.info("pushd version {version} terminating", version=__version__)
-        return gatherResults([closed, stopped])
+        ended: Deferred[Any] = gatherResults([closed, stopped])
+        return ended.addBoth(self._ended)
+
+    def _ended(self, result: Any) -> Any:
+        self._notifier.stopped()
+        return result
 
     # Reload
 
@@ -203,14 +202,22 @@ class Server(Service):
         )
 
 
-def _doors(settings: Settings) -> list[tuple[int, tuple[str, ...], str, bool]]:
+def _doors(settings: Settings) -> list[tuple[object, ...]]:
     """What makes a listener another listener."""
-    return [(each.port, each.addresses, each.protocol, each.tls) for each in settings.listeners]
-
-
-def _every_address(socket_domain: str | None) -> str:
-    """The IPv6 wildcard takes IPv4 as well, where there is IPv6 at all."""
-    return "0.0.0.0" if socket_domain == "ipv4" or not socket.has_dualstack_ipv6() else "::"
+    return [
+        (
+            each.port,
+            each.path,
+            each.addresses,
+            each.socket_domain,
+            each.bind_interface,
+            each.protocol,
+            each.tls,
+            each.enable_proxy_protocol,
+            each.proxy_protocol_v2_require_tls,
+        )
+        for each in settings.listeners
+    ]
 
 
 def _allow_many_files() -> None:
@@ -219,15 +226,20 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _become(user: str) -> None:
+def _account(user: str) -> tuple[int, int]:
+    """The numbers of a user and its group."""
     import pwd
 
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        sys.stderr.write(f"Error: user: there is no user {user!r}\n")
-        raise SystemExit(1) from None
-    switchUID(entry.pw_uid, entry.pw_gid)
+        _exit(f"user: there is no user {user!r}")
+    return entry.pw_uid, entry.pw_gid
+
+
+def _exit(reason: str) -> NoReturn:
+    sys.stderr.write(f"Error: {reason}\n")
+    raise SystemExit(1)
 
 
 def _remove(path: str) -> None:

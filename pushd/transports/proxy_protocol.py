@@ -29,15 +29,15 @@ class ProxiedTransport:
     """
     A transport as it would be without the proxy.
 
-    :ivar tls: what the proxy says of the client's TLS; ``None`` if it used none.
+    :ivar proxied_tls: what the proxy says of the client's TLS; ``None`` if it used none.
     """
 
-    __slots__ = ("__provides__", "_peer", "_transport", "tls")
+    __slots__ = ("__provides__", "_peer", "_transport", "proxied_tls")
 
     def __init__(self, transport: Any, header: Header) -> None:
         self._transport = transport
         self._peer = transport.getPeer() if header.client is None else _address(header.client)
-        self.tls: TlsFacts | None = header.tls
+        self.proxied_tls: TlsFacts | None = header.tls
         directlyProvides(self, providedBy(transport))
 
     def getPeer(self) -> IAddress:
@@ -106,7 +106,7 @@ class ProxyProtocol:
         self._done()
 
     def _obey(self, transport: ProxiedTransport, rest: bytes) -> None:
-        lack = self._factory.lack_of(transport.tls)
+        lack = self._factory.lack_of(transport.proxied_tls)
         if lack is not None:
             self._refuse(transport, lack)
             return

@@ -90,6 +90,64 @@ class TlsTests(SynchronousTestCase):
         assert settled("listener 1\nuse_identity_as_username true\n").warnings == (told,)
 
 
+class AddressTests(SynchronousTestCase):
+    def test_unix_sockets(self) -> None:
+        """A unix socket has a path and no addresses, and is named by it."""
+        (door,) = settled("listener 0 /run/mqtt\n").listeners
+        assert (door.port, door.path, door.addresses, door.name) == (0, "/run/mqtt", (), "unix:/run/mqtt")
+        assert door.security.allow_anonymous is False
+
+    def test_unix_sockets_have_no_network(self) -> None:
+        """Options of addresses do not count there; one that should keep others out stops the start."""
+        told = "x.conf:2: socket_domain has no effect on a unix socket; ignored"
+        assert settled("listener 0 /run/mqtt\nsocket_domain ipv4\n").warnings == (told,)
+        problem = self.assertRaises(ConfigError, settled, "listener 0 /run/mqtt\nbind_interface lo\n")
+        assert str(problem) == "x.conf:2: bind_interface: a unix socket is on no network interface"
+
+    def test_an_interface_wins_over_an_address(self) -> None:
+        """And whoever wrote both is told so."""
+        told = "x.conf:2: bind_interface wins over the address of this listener"
+        settings = settled("listener 1883 127.0.0.1\nbind_interface eth0\n")
+        assert (settings.listeners[0].bind_interface, settings.warnings) == ("eth0", (told,))
+
+    def test_an_interface_does_not_open_local_only_mode(self) -> None:
+        """Where everybody on this machine is let in, no network may come in by an afterthought."""
+        problem = self.assertRaises(ConfigError, settled, "bind_interface eth0\n")
+        assert str(problem) == "x.conf:1: bind_interface: needs a listener or port line"
+
+
+class ProxyTests(SynchronousTestCase):
+    """A listener behind a proxy leaves TLS to it."""
+
+    def refusal(self, text: str) -> str:
+        return str(self.assertRaises(ConfigError, settled, "listener 1883\n" + text))
+
+    def test_no_tls_of_its_own(self) -> None:
+        """What only works where TLS ends here is refused beside it, in any order."""
+        for line in ("cafile a", "capath a", "crlfile a", "use_subject_as_username true"):
+            name = line.split(" ")[0]
+            told = f"enable_proxy_protocol: cannot be used together with {name}"
+            assert told in self.refusal(f"enable_proxy_protocol 2\n{line}\n")
+            assert told in self.refusal(f"{line}\nenable_proxy_protocol 1\n")
+        assert "together with certfile" in self.refusal(f"enable_proxy_protocol 2\n{TLS}")
+
+    def test_certificates_behind_version_2(self) -> None:
+        """It tells of them, so they may be asked for."""
+        lines = (
+            "require_certificate true\nuse_identity_as_username true\nproxy_protocol_v2_require_tls true\n"
+        )
+        settings = settled(f"listener 1883\nenable_proxy_protocol 2\n{lines}")
+        (door,) = settings.listeners
+        assert (door.tls, door.knows_certificates, door.require_certificate) == (False, True, True)
+        assert (door.proxy_protocol_v2_require_tls, settings.warnings) == (True, ())
+
+    def test_no_certificates_behind_version_1(self) -> None:
+        """It tells nothing of them: asking for what nobody can have is a mistake."""
+        assert "needs certfile" in self.refusal("enable_proxy_protocol 1\nrequire_certificate true\n")
+        told = "x.conf:3: proxy_protocol_v2_require_tls: needs enable_proxy_protocol 2"
+        assert self.refusal("enable_proxy_protocol 1\nproxy_protocol_v2_require_tls true\n") == told
+
+
 class AnonymousTests(SynchronousTestCase):
     def test_any_listener_closes_the_door(self) -> None:
         """With a listener, anonymous clients need a line that lets them in."""

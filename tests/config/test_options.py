@@ -42,7 +42,7 @@ use_username_as_clientid user username websockets_headers_size websockets_log_le
 
 SHAPES = (SecuritySettings, ListenerSettings, LogSettings, LimitSettings, Settings)
 RESOLVED = {"destinations": "log_dest", "types": "log_type"}  # fields that take more than filling in
-NOT_OPTIONS = {"origin", "addresses", "security", "listeners", "limits", "log", "warnings"}
+NOT_OPTIONS = {"origin", "addresses", "path", "security", "listeners", "limits", "log", "warnings"}
 
 
 class TableTests(SynchronousTestCase):

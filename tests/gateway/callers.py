@@ -101,7 +101,12 @@ class Caller:
         self.doorkeeper = doorkeeper or Doorkeeper()
         self.clock = Clock()
         self.site = make_site(
-            self.press, self.doorkeeper, reactor=self.clock, healthy=lambda: healthy, now=lambda: NOW
+            self.press,
+            self.doorkeeper,
+            reactor=self.clock,
+            healthy=lambda: healthy,
+            peer_address=lambda transport: f"caller of {type(transport).__name__}",
+            now=lambda: NOW,
         )
         self.connect()
 

@@ -39,7 +39,7 @@ class CredentialsTests(SynchronousTestCase):
         caller = Caller()
         self.assert_let_in(caller.post("/t", b"x", ADA), caller, "ada")
         seen = caller.doorkeeper.seen[0]
-        self.assertEqual((seen.client_id, seen.password, seen.address), ("", b"secret", "192.0.2.7"))
+        self.assertEqual((seen.client_id, seen.password, seen.address), ("", b"secret", "caller of Wire"))
 
     def test_the_query_may_stand_for_the_header(self) -> None:
         """Raw URL-safe base64, under two names; it goes before the header."""
