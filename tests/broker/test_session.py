@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.interfaces import Access
 from pushd.broker.limits import Limits
+from pushd.broker.message import Message
 from pushd.broker.records import SavedSession, SavedState, SubscriptionAdded
 from pushd.broker.session import Session, Subscription
 from pushd.mqtt.codes import PropertyId, QoS, Version
@@ -417,6 +418,31 @@ packets: st.SearchStrategy[Packet] = st.one_of(
 )
 
 
+def written_and_read(store: MemoryStore) -> MemoryStore:
+    """What a store on disk would give to the next process: messages that know nothing of groups."""
+    read: dict[int, Message] = {}
+
+    def again(message: Message) -> Message:
+        copy = Message(
+            message.topic,
+            message.payload,
+            message.qos,
+            message.retain,
+            message.properties,
+            message.expires_at,
+        )
+        return read.setdefault(id(message), copy)
+
+    state = store.state
+    state.retained = {topic: again(message) for topic, message in state.retained.items()}
+    for session in state.sessions.values():
+        session.queued = {number: again(message) for number, message in session.queued.items()}
+        session.inflight = {
+            number: message and again(message) for number, message in session.inflight.items()
+        }
+    return store
+
+
 class JournalMachine(RuleBasedStateMachine):
     """
     Clients come, go, subscribe, publish and acknowledge in any order. Whatever they do, the journal adds up
@@ -466,6 +492,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.online.clear()
         self.rig.broker.stop()
         self.rig.turn()
+        self.store = written_and_read(self.store)
         self.rig = Rig(self.limits, authorizer=self.access, store=self.store)
 
     @invariant()
