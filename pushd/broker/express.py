@@ -51,7 +51,7 @@ def handle_express(client: Client, data: bytes, at: int) -> int:
         if route is None or not route.fresh:
             return at
         if first == PUBLISH_QOS0:
-            stop = _relay_run(client, route, data, at, name_end)
+            stop = _relay_run(client, route, data, at, name_end, after)
         elif first in (PUBLISH_QOS1, PUBLISH_QOS2):
             stop = _publish(client, route, data, at, name_end, after)
         else:
@@ -109,22 +109,28 @@ def _publish(client: Client, route: Route, data: bytes, at: int, name_end: int, 
     return after
 
 
-def _relay_run(client: Client, route: Route, data: bytes, at: int, name_end: int) -> int:
+def _relay_run(client: Client, route: Route, data: bytes, start: int, name_end: int, at: int) -> int:
     """
-    As many QoS 0 publishes to the same topic as follow each other from `at` on.
+    A QoS 0 publish, and as many to the same topic as follow it.
 
-    :param name_end: where the topic name of the first one ends; that one is whole.
-    :return: where the run ends; `at` if the first has properties, which the run cannot pass on.
+    :param start: where the first one starts; it is whole.
+    :param name_end: where its topic name ends.
+    :param at: where the next packet starts.
+    :return: where the run ends; `start` if the first cannot be passed on as it is.
     """
-    end = len(data)
     v5 = client.v5
-    start = at
-    count = payload_bytes = 0
+    lead_end = name_end + v5
+    if client.policy.mount_point or (v5 and (lead_end > at or data[name_end])):
+        return start
     # The lead is what packets of equal length have in common: fixed header and topic name, in version 5
     # also the empty properties. It is compared in one piece, and read again only when the length changes.
-    lead, size = b"", 0
-    while True:
-        if not lead or not data.startswith(lead, at):
+    lead = data[start:lead_end]
+    size = at - start
+    end = len(data)
+    count = 1
+    payload_bytes = at - lead_end
+    while at < end:
+        if not data.startswith(lead, at):
             cut = _cut_qos0(data, at, route.name, v5)
             if cut is None:
                 break
@@ -134,8 +140,7 @@ def _relay_run(client: Client, route: Route, data: bytes, at: int, name_end: int
         at += size
         count += 1
         payload_bytes += size - len(lead)
-    if count:
-        _pass_on(client, route, data[start:at], count, payload_bytes)
+    _pass_on(client, route, data[start:at], count, payload_bytes)
     return at
 
 
@@ -144,7 +149,7 @@ def _cut_qos0(data: bytes, at: int, name: bytes, v5: bool) -> tuple[bytes, int] 
     :param name: the topic name with its length in front.
     :return: ``(lead, size)`` of a QoS 0 PUBLISH to this topic, or ``None`` if something else is at `at`.
     """
-    if at + 3 > len(data) or data[at] != PUBLISH_QOS0:
+    if at + 3 > len(data) or data[at] != PUBLISH_QOS0 or data.find(name, at + 2, at + 3 + len(name)) < 0:
         return None
     length = data[at + 1]
     body = at + 2
