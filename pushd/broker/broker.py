@@ -7,6 +7,7 @@ gives it a store, a clock and what to do on a reload.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -54,14 +55,25 @@ class Broker:
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, store: IStore, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: IStore,
+        limits: Limits | None = None,
+        seconds: Callable[[], float] | None = None,
+    ) -> None:
+        """
+        :param clock: the reactor.
+        :param seconds: what keep-alives and expiries are measured with; the clock's if it is not given. A
+            reactor's are those of the wall clock, which is set now and then.
+        """
         self.limits = limits or Limits()
         self.counters = Counters()
         self.store = store
         # Any reactor can do it with a timer; ours (`pushd.service.reactor`) does it for less.
         at_turn_end = getattr(clock, "call_at_turn_end", None) or partial(clock.callLater, 0)
         self.turn = Turn(at_turn_end, store, self.counters)
-        self.wheel = TimingWheel(clock)
+        self.wheel = TimingWheel(clock, seconds or clock.seconds)
         self.router = Router(self)
         self.retained = RetainedMessages(store, self.wheel)
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
@@ -358,7 +370,7 @@ class Broker:
             if session.client is not None:
                 session.client.connection.close(ReasonCode.SERVER_SHUTTING_DOWN)
                 self.client_lost(session.client)
-        self.turn.flush()
+        self.turn.finish()
         self.wheel.stop()
         return self.store.close()
 

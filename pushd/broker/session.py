@@ -198,11 +198,8 @@ class Session:
             self.queued_bytes -= len(message.payload)
             if message.expired(self._broker.wheel.now):
                 self._drop_queued(sequence, "expired")
-            elif message.qos:
-                self._send(client, message, sequence)
             else:
-                self._forget_queued(sequence)
-                client.send_unacknowledged(message)
+                self._send(client, message, sequence)
 
     def _forget_queued(self, sequence: int) -> None:
         if self.expiry_s != 0.0:
@@ -316,8 +313,18 @@ class Session:
         unreadable = self._take_queued(lambda message: not self.may_read(message.topic))
         if unreadable:
             self._broker.counters.dropped("not_authorized", len(unreadable))
+        self._send_queued_unacknowledged(client)
         if self.queue:
             self._fill_window(client)
+
+    def _send_queued_unacknowledged(self, client: Client) -> None:
+        """QoS 0 first: it waits for no window, and must not be overtaken by what comes from now on."""
+        now = self._broker.wheel.now
+        for message in self._take_queued(lambda message: message.qos == 0):
+            if message.expired(now):
+                self._broker.counters.dropped("expired")
+            else:
+                client.send_unacknowledged(message)
 
     def may_read(self, topic: str) -> bool:
         """Whether the access rules let this session have a message of this topic name."""

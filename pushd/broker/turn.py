@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from twisted.logger import Logger
+
 from pushd.broker.counters import Counters
 from pushd.broker.interfaces import IStore
+from pushd.mqtt.codes import ReasonCode
 
 if TYPE_CHECKING:
     from pushd.broker.client import Client
@@ -28,6 +31,8 @@ class Turn:
     # A push to ten thousand devices must not stop the reactor until the last has it: a slice of 500 takes
     # about 5 ms, then others are read and served.
     SLICE = 500
+
+    _log = Logger()
 
     __slots__ = ("_afterwards", "_at_turn_end", "_counters", "_store", "dirty")
 
@@ -55,6 +60,11 @@ class Turn:
             self._at_turn_end(self.flush)
         self._afterwards.append(call)
 
+    def finish(self) -> None:
+        """Write everything now, however much it is: the process ends."""
+        while self.dirty or self._afterwards:
+            self.flush()
+
     def flush(self) -> None:
         """
         Write each outbox with one call; those that hold an acknowledgement or a packet identifier whose
@@ -78,9 +88,7 @@ class Turn:
                 client.held += 1
                 waiting.append((client, data))
             else:
-                if client.terms is not None:
-                    client.terms.owed = 0
-                client.connection.write(data)
+                self._write(client, data)
         self._counters.bytes_sent += sent
         if waiting:
             self._store.barrier().addCallback(self._durable, waiting)
@@ -89,10 +97,17 @@ class Turn:
             for call in calls:
                 call()
 
-    @staticmethod
-    def _durable(_: None, waiting: list[tuple[Client, bytes]]) -> None:
+    def _durable(self, _: None, waiting: list[tuple[Client, bytes]]) -> None:
         for client, data in waiting:
             client.held -= 1
-            if client.terms is not None and not client.held:
-                client.terms.owed = 0
+            self._write(client, data)
+
+    def _write(self, client: Client, data: bytes) -> None:
+        """One connection that cannot be written to must not keep the others from their bytes."""
+        if client.terms is not None and not client.held:
+            client.terms.owed = 0
+        try:
             client.connection.write(data)
+        except Exception:
+            self._log.failure("{client!r} could not be written to", client=client)
+            client.connection.close(ReasonCode.SUCCESS)

@@ -8,6 +8,7 @@ is overdue or is put into a later slot.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -47,9 +48,10 @@ class TimingWheel:
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, seconds: Callable[[], float]) -> None:
         self._clock = clock
-        self.now: float = clock.seconds()
+        self._seconds = seconds
+        self.now: float = seconds()
         self._slots: dict[int, list[Timed]] = {}
         self._slot = self._slot_of(self.now)
         self._call: IDelayedCall | None = None
@@ -81,7 +83,7 @@ class TimingWheel:
 
     def _tick(self) -> None:
         self._call = self._clock.callLater(TICK_S, self._tick)
-        self.now = self._clock.seconds()
+        self.now = self._seconds()
         current = self._slot_of(self.now)
         while self._slot < current:
             self._slot += 1

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
@@ -53,7 +54,7 @@ class Server(Service):
         self._read_again = read_again
         self._hashers = ThreadPool(0, HASHING_THREADS, "hashing")
         self._notifier = Notifier(os.environ, reactor)
-        self.broker = Broker(reactor, MemoryStore(), limits_of(settings.limits))
+        self.broker = Broker(reactor, MemoryStore(), limits_of(settings.limits), time.monotonic)
         self.sys_topics = SysTopics(
             self.broker.counters,
             self._gauges,

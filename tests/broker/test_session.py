@@ -216,14 +216,24 @@ class QueuedQos0Tests(SessionCase):
     limits = Limits(max_inflight_messages=2, max_queued_messages=3, queue_qos0_messages=True)
 
     def test_kept_while_offline(self) -> None:
-        """They wait in their place among the others, and are forgotten once sent."""
+        """They come first, for they wait for no window, and are forgotten once sent."""
         self.bob.drop()
         self.say(b"1")
         self.say(b"0", qos=0)
         self.say(b"2")
         bob = self.come("bob")
-        self.assertEqual([b"1", b"0", b"2"], [payload for _, payload, _ in publishes(bob)])
+        self.assertEqual([b"0", b"1", b"2"], [payload for _, payload, _ in publishes(bob)])
         self.assertEqual({}, self.store.state.sessions["bob"].queued)
+
+    def test_not_overtaken_behind_a_full_window(self) -> None:
+        """A QoS 0 message that comes after the client is back does not arrive before those that waited."""
+        self.bob.drop()
+        self.say(b"1", b"2")
+        self.say(b"old", qos=0)
+        bob = self.come("bob")
+        self.say(b"new", qos=0)
+        unacknowledged = [payload for _, payload, qos in publishes(bob) if qos == 0]
+        self.assertEqual([b"old", b"new"], unacknowledged)
 
     def test_limit_counts_them(self) -> None:
         """A queue full of QoS 0 messages is full."""

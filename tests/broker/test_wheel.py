@@ -35,7 +35,7 @@ class WheelCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000.1)
-        self.wheel = TimingWheel(self.clock)
+        self.wheel = TimingWheel(self.clock, self.clock.seconds)
         self.wheel.start()
 
     def egg(self, after_s: float | None) -> Egg:
