@@ -232,7 +232,7 @@ class QueuedQos0Tests(SessionCase):
         self.say(b"old", qos=0)
         bob = self.come("bob")
         self.say(b"new", qos=0)
-        unacknowledged = [payload for _, payload, qos in publishes(bob) if qos == 0]
+        unacknowledged = [payload for packet_id, payload, _ in publishes(bob) if packet_id == 0]
         self.assertEqual([b"old", b"new"], unacknowledged)
 
     def test_limit_counts_them(self) -> None:
