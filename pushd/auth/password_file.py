@@ -21,13 +21,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from pushd.auth.password_hash import InvalidHash, PasswordHash, parse_hash
+from pushd.auth.password_hash import InvalidHash, PasswordHash, ScramHash, parse_hash
 from pushd.auth.security_file import BLANKS, SecurityFileError, numbered_lines, read_security_file
 from pushd.broker.interfaces import Credentials, IAuthenticator, Verdict
 from pushd.mqtt.codes import ReasonCode
 
 # What fits into a CONNECT (v3 §3.1.3.5), and the limit of mosquitto_passwd. A lower one would not save much:
-# all three formats read a long password once, 64 KiB in 0.1 ms, and then work on what is left of it.
+# all formats read a long password once, 64 KiB in 0.1 ms, and then work on what is left of it.
 MAX_PASSWORD_BYTES = 65_535
 
 # The longest name that fits into a CONNECT (v3 §1.5.3).
@@ -39,11 +39,16 @@ MAX_WAITING = 200
 
 
 class PasswordFile:
-    """The users of one file and the hashes of their passwords. Never changed: a reload makes a new one."""
+    """
+    The users of one file and the hashes of their passwords. Never changed: a reload makes a new one.
+
+    :ivar scram_hashes: those that SCRAM can use, of whichever users.
+    """
 
     def __init__(self, entries: Mapping[str, PasswordHash], warnings: Iterable[str] = ()) -> None:
         self._entries = dict(entries)
         self._hashes = tuple(self._entries.values())
+        self.scram_hashes = tuple(each for each in self._hashes if isinstance(each, ScramHash))
         self.warnings = tuple(warnings)  # for the log: "conf/passwd: readable by everyone, ..."
 
     def __len__(self) -> int:

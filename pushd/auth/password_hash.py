@@ -1,5 +1,5 @@
 """
-The password hashes of Mosquitto's tools: read, check, make.
+The password hashes of Mosquitto's tools, and one for SCRAM: read, check, make.
 
     $6$<salt>$<digest>
         SHA-512 of the password, then the salt; Mosquitto up to 1.6
@@ -7,9 +7,14 @@ The password hashes of Mosquitto's tools: read, check, make.
         PBKDF2-HMAC-SHA512; Mosquitto from 2.0 on
     $argon2id$v=19$m=<KiB>,t=<n>,p=<n>$<salt>$<digest>
         Argon2id as a PHC string; Mosquitto 2.1 when it is built with it
+    $scram-sha-256$<iterations>$<salt>$<StoredKey>$<ServerKey>
+        what a server keeps for SCRAM-SHA-256 (RFC 5802 §3, RFC 7677); not known to Mosquitto
 
-Salt and digest are base64, with padding in the first two and without in the third. A digest of the first two
-has 64 bytes; a salt has 12 bytes up to Mosquitto 2.0 and 64 from 2.1 on, and any length is read.
+The fields of the last are those of RFC 5803, which PostgreSQL keeps too; but the colons that stand between
+them there would end the hash in a password file, and a name in front between dollars is how the others begin.
+
+Salt, digest and keys are base64, without padding in Argon2's and with it elsewhere. A digest of the first two
+has 64 bytes, a key 32; a salt has 12 bytes up to Mosquitto 2.0 and 64 from 2.1 on, and any length is read.
 
 Checking is slow on purpose and belongs into a thread; hashlib and argon2-cffi let go of the interpreter's
 lock.
@@ -28,10 +33,15 @@ from typing import TypeAlias
 from argon2.exceptions import VerifyMismatchError
 from argon2.low_level import Type, hash_secret, verify_secret
 
+from pushd.auth.saslprep import saslprep
+
 # Twenty times what Mosquitto 2.1 writes (2.0 wrote 101), about 10 ms of one core. The 210,000 that OWASP
 # gives for people's passwords would hold 10,000 devices that come back after a restart up for many minutes;
 # whose passwords people choose takes Argon2id, or more with ``-I``.
 DEFAULT_ITERATIONS = 20_000
+
+# What RFC 7677 §4 wants at least. Here it is the client who computes, at each login or once.
+MIN_SCRAM_ITERATIONS = 4096
 
 # A typing error must not occupy a thread for hours: 10 million rounds take some seconds.
 MAX_ITERATIONS = 10_000_000
@@ -51,10 +61,11 @@ MAX_ARGON2_LANES = 64
 # 12 bytes are all that Mosquitto 2.0 accepts, and enough: a salt has to be unique, not secret.
 SALT_BYTES = 12
 DIGEST_BYTES = 64
+SCRAM_KEY_BYTES = 32
 
 
 class InvalidHash(ValueError):
-    """A text that is none of the three formats. The message never repeats the text."""
+    """A text that is none of these formats. The message never repeats the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +120,40 @@ class Argon2idHash:
         return self.encoded
 
 
-PasswordHash: TypeAlias = "Sha512Hash | Pbkdf2Hash | Argon2idHash"
+@dataclass(frozen=True, slots=True)
+class ScramHash:
+    """
+    ``$scram-sha-256$``: lets the server check a client that proves it knows the password, and prove in turn
+    that it knows this; neither ever sends the password.
+    """
+
+    iterations: int
+    salt: bytes
+    stored_key: bytes
+    server_key: bytes
+
+    def verify(self, password: bytes) -> bool:
+        """Whether this is the password, in a time that does not tell how nearly: for clients that send it."""
+        try:
+            prepared = _prepared(password)
+        except ValueError:
+            return False
+        stored_key, _ = _scram_keys(prepared, self.salt, self.iterations)
+        return hmac.compare_digest(self.stored_key, stored_key)
+
+    def __str__(self) -> str:
+        fields = (*map(_base64, (self.salt, self.stored_key, self.server_key)),)
+        return f"$scram-sha-256${self.iterations}${'$'.join(fields)}"
+
+
+PasswordHash: TypeAlias = "Sha512Hash | Pbkdf2Hash | Argon2idHash | ScramHash"
 
 
 def parse_hash(encoded: str) -> PasswordHash:
     """
     Read what stands behind the colon of a password file.
 
-    :raises InvalidHash: it is not exactly one of the three formats.
+    :raises InvalidHash: it is not exactly one of the formats.
     """
     match encoded.split("$"):
         case ["", "6", salt, digest]:
@@ -126,7 +163,11 @@ def parse_hash(encoded: str) -> PasswordHash:
         case ["", "argon2id", version, costs, salt, digest]:
             _check_argon2(version, costs, salt, digest)
             return Argon2idHash(encoded)
-    raise InvalidHash("not a $6$, $7$ or $argon2id$ hash")
+        case ["", "scram-sha-256", iterations, salt, stored_key, server_key]:
+            rounds = _number(iterations, MAX_ITERATIONS)
+            keys = _digest(stored_key, SCRAM_KEY_BYTES), _digest(server_key, SCRAM_KEY_BYTES)
+            return ScramHash(rounds, _salt(salt), *keys)
+    raise InvalidHash("not a $6$, $7$, $argon2id$ or $scram-sha-256$ hash")
 
 
 def make_sha512(password: bytes) -> Sha512Hash:
@@ -157,12 +198,33 @@ def make_argon2id(password: bytes) -> Argon2idHash:
     return Argon2idHash(encoded.decode("ascii"))
 
 
+def make_scram(password: bytes, iterations: int = DEFAULT_ITERATIONS) -> ScramHash:
+    """
+    New keys for SCRAM-SHA-256.
+
+    :raises ValueError: the password is not UTF-8, or has a character that no client of SCRAM may send.
+    """
+    salt = os.urandom(SALT_BYTES)
+    return ScramHash(iterations, salt, *_scram_keys(_prepared(password), salt, iterations))
+
+
 def _sha512(password: bytes, salt: bytes) -> bytes:
     return hashlib.sha512(password + salt).digest()
 
 
 def _pbkdf2(password: bytes, salt: bytes, iterations: int) -> bytes:
     return hashlib.pbkdf2_hmac("sha512", password, salt, iterations, DIGEST_BYTES)
+
+
+def _scram_keys(password: bytes, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
+    """:return: StoredKey and ServerKey (RFC 5802 §3)."""
+    salted = hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    return hashlib.sha256(client_key).digest(), hmac.digest(salted, b"Server Key", "sha256")
+
+
+def _prepared(password: bytes) -> bytes:
+    return saslprep(password.decode()).encode()
 
 
 def _base64(data: bytes) -> str:
@@ -193,10 +255,10 @@ def _salt(text: str) -> bytes:
     return salt
 
 
-def _digest(text: str) -> bytes:
+def _digest(text: str, length: int = DIGEST_BYTES) -> bytes:
     digest = _decoded(text)
-    if len(digest) != DIGEST_BYTES:
-        raise InvalidHash(f"a digest of {len(digest)} bytes, not {DIGEST_BYTES}")
+    if len(digest) != length:
+        raise InvalidHash(f"a digest of {len(digest)} bytes, not {length}")
     return digest
 
 

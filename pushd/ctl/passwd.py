@@ -22,12 +22,16 @@ from pushd.auth.password_file import MAX_PASSWORD_BYTES, MAX_USERNAME_BYTES
 from pushd.auth.password_hash import (
     DEFAULT_ITERATIONS,
     MAX_ITERATIONS,
+    MIN_SCRAM_ITERATIONS,
     InvalidHash,
+    ScramHash,
     make_argon2id,
     make_pbkdf2,
+    make_scram,
     make_sha512,
     parse_hash,
 )
+from pushd.auth.saslprep import saslprep
 from pushd.auth.security_file import BLANKS, SecurityFileError, read_security_file
 
 USAGE = """\
@@ -39,13 +43,17 @@ Usage: pushctl passwd [-H hash] [-I iterations] [-c | -D] passwordfile username
  -c  create the file, which must not exist; with "-" as its name print the line instead.
  -D  delete the user.
  -H  sha512-pbkdf2, the default, which Mosquitto 2.0 and later read; argon2id, harder to break, which needs
-     Mosquitto 2.1; or sha512, weak, for Mosquitto 1.6 and earlier.
- -I  rounds of sha512-pbkdf2, default {iterations}.
+     Mosquitto 2.1; scram-sha-256, for clients that prove their password without sending it, which no
+     Mosquitto reads; or sha512, weak, for Mosquitto 1.6 and earlier.
+ -I  rounds of sha512-pbkdf2 or scram-sha-256, default {iterations}. Those of scram-sha-256 are the client's
+     work; at least {scram_iterations}.
  -U  hash the passwords of a file in plain text.
 """
 
 # Mosquitto refuses symbolic links unless this is set; a name of its own would help nobody.
 ALLOW_SYMLINKS = "MOSQUITTO_UNSAFE_ALLOW_SYMLINKS"
+
+HASHES = ("argon2id", "sha512-pbkdf2", "scram-sha-256", "sha512")
 
 ACTION_OF_FLAG = {"-c": "create", "-D": "delete", "-U": "upgrade"}
 
@@ -72,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     :return: the exit status: 0, or 1 with the reason on standard error.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE.format(iterations=DEFAULT_ITERATIONS), end="")
+        print(USAGE.format(iterations=DEFAULT_ITERATIONS, scram_iterations=MIN_SCRAM_ITERATIONS), end="")
         return 0 if arguments else 1
     try:
         command = read_arguments(arguments)
@@ -106,13 +114,14 @@ def read_arguments(arguments: Sequence[str]) -> Command:
         wanted.append("password")
     if len(words) != len(wanted):
         raise PasswdError(f"expected {' '.join(wanted)}; see pushctl passwd --help")
+    hash_name = _checked_hash_name(flags.get("-H", "sha512-pbkdf2"))
     return Command(
         path=words[0],
         username=_checked_username(words[1]) if len(words) > 1 else "",
         password=_checked_password(words[2]) if len(words) > 2 else None,
         action=next((action for flag, action in ACTION_OF_FLAG.items() if flag in flags), "set"),
-        hash_name=_checked_hash_name(flags.get("-H", "sha512-pbkdf2")),
-        iterations=_checked_iterations(flags.get("-I", str(DEFAULT_ITERATIONS))),
+        hash_name=hash_name,
+        iterations=_checked_iterations(flags.get("-I", str(DEFAULT_ITERATIONS)), hash_name),
     )
 
 
@@ -148,14 +157,15 @@ def _checked_password(password: str) -> str:
 
 
 def _checked_hash_name(name: str) -> str:
-    if name not in ("argon2id", "sha512-pbkdf2", "sha512"):
-        raise PasswdError(f"unknown hash {name!r}: argon2id, sha512-pbkdf2 and sha512 are known")
+    if name not in HASHES:
+        raise PasswdError(f"unknown hash {name!r}: {', '.join(HASHES[:-1])} and {HASHES[-1]} are known")
     return name
 
 
-def _checked_iterations(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 8 and 1 <= int(text) <= MAX_ITERATIONS):
-        raise PasswdError(f"-I takes a number from 1 to {MAX_ITERATIONS}")
+def _checked_iterations(text: str, hash_name: str) -> int:
+    fewest = MIN_SCRAM_ITERATIONS if hash_name == "scram-sha-256" else 1
+    if not (text.isascii() and text.isdigit() and len(text) <= 8 and fewest <= int(text) <= MAX_ITERATIONS):
+        raise PasswdError(f"-I takes a number from {fewest} to {MAX_ITERATIONS}")
     return int(text)
 
 
@@ -235,7 +245,25 @@ def _entry(command: Command, username: str, password: str) -> str:
         return f"{username}:{make_argon2id(data)}"
     if command.hash_name == "sha512":
         return f"{username}:{make_sha512(data)}"
+    if command.hash_name == "scram-sha-256":
+        return f"{username}:{_scram_hash(username, data, command.iterations)}"
     return f"{username}:{make_pbkdf2(data, command.iterations)}"
+
+
+def _scram_hash(username: str, password: bytes, iterations: int) -> ScramHash:
+    """What a client of SCRAM shows is prepared by RFC 4013; another spelling would let nobody in."""
+    try:
+        spelt = saslprep(username)
+    except ValueError as problem:
+        raise PasswdError(f"the user name does not suit SCRAM: {problem}") from None
+    if spelt != username:
+        raise PasswdError(f"the user name does not suit SCRAM, which would spell it {spelt!r}")
+    try:
+        return make_scram(password, iterations)
+    except UnicodeDecodeError:
+        raise PasswdError("the password does not suit SCRAM: it is not UTF-8") from None
+    except ValueError as problem:
+        raise PasswdError(f"the password does not suit SCRAM: {problem}") from None
 
 
 def _password(command: Command) -> str:

@@ -58,7 +58,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_bad_hash_is_refused(self) -> None:
         """A password in plain text, or none, stops the start; the message does not repeat it."""
-        text = "conf/passwd:1: password of 'anna': not a $6$, $7$ or $argon2id$ hash"
+        text = "conf/passwd:1: password of 'anna': not a $6$, $7$, $argon2id$ or $scram-sha-256$ hash"
         self.refuse("anna:secret", text)
         self.refuse("anna:", text)
 

@@ -1,4 +1,4 @@
-"""`pushd.auth.password_hash`: the three formats, by vectors of Mosquitto's own tool, and damaged ones."""
+"""`pushd.auth.password_hash`: the formats, by vectors of Mosquitto's tool and RFC 7677, and damaged ones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pushd.auth.password_hash import (
     Pbkdf2Hash,
     make_argon2id,
     make_pbkdf2,
+    make_scram,
     make_sha512,
     parse_hash,
 )
 
-# (password, hash): the first three from mosquitto_passwd 2.0.11, the others in the form that 2.1 writes.
+# (password, hash): the first three from mosquitto_passwd 2.0.11, two in the form that 2.1 writes; the
+# last from the example of RFC 7677 §3, whose proofs test_scram.py checks.
 VECTORS = [
     (
         "secret",
@@ -40,9 +42,15 @@ VECTORS = [
         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw$"
         "jN8KVtBuy9rOg+xx4HEO7K//Ei2hf4aegEDgCD4okj4rugUys2dVUsAyHcBFDFrGlWl198NIEs4dtHiTXPgqvA",
     ),
+    (
+        "pencil",
+        "$scram-sha-256$4096$W22ZaJ0SNY7soEsUEjb6gQ==$"
+        "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=$wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+    ),
 ]
 
 DIGEST = "dzv1hMxF94f1uHwd++hgmCG4ZsiwDRtPStnI82fqQzk8tRdc7ciKaMRr3Aam4+Yda03nCzQQpoc/voLSaG5VkQ=="
+KEY = "A" * 43 + "="
 ARGON2 = "$c2FsdHNhbHQ$" + "A" * 43
 
 MALFORMED = [
@@ -82,6 +90,13 @@ MALFORMED = [
     f"$argon2id$v=19$m=47104,t=1,p=1$c2FsdA{ARGON2[12:]}",  # the salt is short
     f"$argon2id$v=19$m=47104,t=1,p=1$c2FsdHNhbHQ=${'A' * 43}",
     "$argon2id$v=19$m=47104,t=1,p=1$c2FsdHNhbHQ$AAAA",
+    f"$scram-sha-256$4096$c2FsdA==${KEY}",  # no ServerKey
+    f"$scram-sha-256$4096$c2FsdA==${KEY}$c2FsdA==",  # a short one
+    f"$scram-sha-256$0$c2FsdA==${KEY}${KEY}",
+    f"$scram-sha-256$4096$${KEY}${KEY}",
+    f"$scram-sha-256$4096$c2FsdA==${KEY}${KEY}$",
+    f"$SCRAM-SHA-256$4096$c2FsdA==${KEY}${KEY}",
+    f"SCRAM-SHA-256$4096:c2FsdA==${KEY}:{KEY}",  # as PostgreSQL writes it
 ]
 
 
@@ -119,7 +134,7 @@ class ParseHashTests(SynchronousTestCase):
         for salt in ("AA==", "A" * 16, "A" * 400):
             self.assertIsInstance(parse_hash(f"$7$1${salt}${DIGEST}"), Pbkdf2Hash)
 
-    @given(st.text(alphabet="$67argon2id=,vmtp10+/Aé \n\0", max_size=200) | st.text())
+    @given(st.text(alphabet="$67argon2id=,vmtpscram-sha-256+/Aé \n\0", max_size=200) | st.text())
     def test_any_text_is_a_hash_or_an_error(self, text: str) -> None:
         """No text raises anything but `InvalidHash`."""
         try:
@@ -134,7 +149,7 @@ class MakeTests(SynchronousTestCase):
 
     def test_new_hash_can_be_read_and_matches(self) -> None:
         """What is made is what is read."""
-        for made in (make_sha512(b"p"), make_pbkdf2(b"p", 3), make_argon2id(b"p")):
+        for made in (make_sha512(b"p"), make_pbkdf2(b"p", 3), make_argon2id(b"p"), make_scram(b"p", 3)):
             again = parse_hash(str(made))
             self.assertEqual(again, made)
             self.assertTrue(again.verify(b"p"))
@@ -149,6 +164,18 @@ class MakeTests(SynchronousTestCase):
         """Mosquitto 2.0 refuses a salt that is not of 12 bytes."""
         self.assertEqual(len(make_pbkdf2(b"p", 1).salt), 12)
         self.assertEqual(len(make_sha512(b"p").salt), 12)
+
+    def test_scram_hash_is_of_the_prepared_password(self) -> None:
+        """However a keyboard composes an umlaut, SCRAM's clients and those that send it are let in."""
+        made = make_scram("pässwörd".encode(), 1)
+        self.assertTrue(made.verify("pa\u0308sswo\u0308rd".encode()))
+        self.assertFalse(made.verify(b"p\xe4ssword"))
+        self.assertFalse(made.verify(b"\a"))
+
+    def test_password_that_scram_cannot_use_is_refused(self) -> None:
+        """It is an error when the hash is made, not when somebody wants to log in."""
+        for password in (b"\xff", b"tab\t", b""):
+            self.assertRaises(ValueError, make_scram, password, 1)
 
     @given(st.binary(max_size=100))
     def test_any_bytes_are_a_password(self, password: bytes) -> None:

@@ -18,7 +18,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.auth.password_file import PasswordFile
-from pushd.auth.password_hash import Argon2idHash, Pbkdf2Hash, Sha512Hash
+from pushd.auth.password_hash import Argon2idHash, Pbkdf2Hash, ScramHash, Sha512Hash
 from pushd.ctl.passwd import ALLOW_SYMLINKS, main
 
 
@@ -237,18 +237,35 @@ class HashTests(PasswdTestCase):
         self.assertIsInstance(self.kind("-H", "sha512-pbkdf2"), Pbkdf2Hash)
         self.assertIsInstance(self.kind("-H", "argon2id"), Argon2idHash)
         self.assertIsInstance(self.kind("-H", "sha512"), Sha512Hash)
+        self.assertIsInstance(self.kind("-H", "scram-sha-256"), ScramHash)
 
     def test_iterations_are_what_was_asked_for(self) -> None:
         """They stand in the line."""
         made = self.kind("-I", "77")
         assert isinstance(made, Pbkdf2Hash)
         self.assertEqual(made.iterations, 77)
+        made = self.kind("-H", "scram-sha-256", "-I", "4096")
+        assert isinstance(made, ScramHash)
+        self.assertEqual(made.iterations, 4096)
 
     def test_bad_values_are_refused(self) -> None:
         """Before anything is written."""
         self.refuse("unknown hash 'md5'", "-H", "md5", "-b", self.path, "anna", "x")
         for count in ("0", "-1", "1e3", "99999999", ""):
             self.refuse("-I takes a number", "-I", count, "-b", self.path, "anna", "x")
+        too_few = ("-H", "scram-sha-256", "-I", "4095")
+        self.refuse("-I takes a number from 4096", *too_few, "-b", self.path, "anna", "x")
+
+    def test_what_scram_cannot_use_is_refused(self) -> None:
+        """A user who could never log in is not written down; the message does not show the password."""
+        self.path.write_text("")
+        for password, reason in (("p\udce9", "is not UTF-8"), ("\a", "U+0007 is not allowed")):
+            self.refuse(reason, "-H", "scram-sha-256", "-b", self.path, "anna", password)
+            self.assertNotIn(password, self.stderr)
+        self.refuse("spell it 'IX'", "-H", "scram-sha-256", "-b", self.path, "\u2168", "x")
+        self.refuse(
+            "the user name does not suit SCRAM", "-H", "scram-sha-256", "-b", self.path, "\ue000", "x"
+        )
 
 
 class PasswordTests(PasswdTestCase):
