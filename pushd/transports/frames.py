@@ -8,7 +8,7 @@ a header that is not whole yet, and a control frame.
 
 wsproto, which does the opening handshake, has a reader of frames as well. It takes 6.3 µs for a frame of 115
 bytes; a saturated publisher's messages come in one such frame each, and all the rest that pushd does for one
-costs 0.3 to 2 µs. The reader below takes 0.65 µs.
+costs 0.3 to 2 µs. The reader below takes 0.7 µs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from wsproto.frame_protocol import CloseReason
+from wsproto.frame_protocol import CloseReason, XorMaskerSimple
 
 MAX_CONTROL_BYTES = 125  # payload of a control frame (§5.5)
 
@@ -26,9 +26,18 @@ _FINAL, _RESERVED, _MASKED = 0x80, 0x70, 0x80
 # What a close frame may say (§7.4); 1004 to 1006 and 1015 are never sent, below 3000 only what has a meaning.
 _MEANINGS = frozenset({*range(1000, 1004), *range(1007, 1015)})
 
-# A key of 32 bits, times the n-th of these, is that key n times in a row. A small frame, key included, is at
-# most 129 bytes long.
-_IN_A_ROW = tuple(sum(1 << 32 * at for at in range(count)) for count in range(34))
+# Up to here it is quicker to unmask a payload as one long number than by wsproto's tables.
+MAX_SMALL_BYTES = 2048
+
+# A key of 32 bits, times the n-th of these, is that key n times in a row; for more there is the longest, to
+# be shortened by a shift.
+_FEW_WORDS = 34
+_IN_A_ROW = tuple(sum(1 << 32 * at for at in range(count)) for count in range(_FEW_WORDS))
+_MOST_WORDS = MAX_SMALL_BYTES // 4 + 1  # the key itself is the first
+_LONGEST_ROW = sum(1 << 32 * at for at in range(_MOST_WORDS))
+
+
+_NO_MASKER = XorMaskerSimple(bytes(4))  # between frames; an idle connection shall not hold one of its own
 
 
 class Opcode(IntEnum):
@@ -68,12 +77,12 @@ class _Header(NamedTuple):
 class FrameReader:
     """Takes apart what a client sends."""
 
-    __slots__ = ("_key", "_left", "_rest", "_within_message")
+    __slots__ = ("_left", "_masker", "_rest", "_within_message")
 
     def __init__(self) -> None:
         self._rest = b""  # a header or control frame that is not whole yet
         self._left = 0  # bytes still to come of the data frame under way
-        self._key = b""  # turned so that its first byte is for the next byte of that frame
+        self._masker = _NO_MASKER  # of that frame; it knows how far in its key it is
         self._within_message = False  # a data frame that is not the last of its message has come
 
     def receive(self, data: bytes) -> Iterator[bytes | Control]:
@@ -84,7 +93,7 @@ class FrameReader:
         """
         if self._rest:
             data, self._rest = self._rest + data, b""
-        pieces: list[bytes] = []
+        pieces: list[bytes | bytearray] = []
         try:
             at = self._go_on(data, 0, pieces)
             while at < len(data):
@@ -105,7 +114,8 @@ class FrameReader:
                 if pieces:
                     yield b"".join(pieces)
                     pieces = []
-                yield Control(header.opcode, _unmask(data[header.end : end], header.key))
+                masker = XorMaskerSimple(header.key)
+                yield Control(header.opcode, bytes(masker.process(bytearray(data[header.end : end]))))
                 at = end
         except FrameError:
             if pieces:
@@ -121,17 +131,17 @@ class FrameReader:
             raise FrameError(f"{header.opcode.name} at the wrong place")
         self._within_message = not header.final
         self._left = header.length
-        self._key = header.key
+        self._masker = XorMaskerSimple(header.key)
 
-    def _go_on(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+    def _go_on(self, data: bytes, at: int, pieces: list[bytes | bytearray]) -> int:
         """Take what is there of the data frame under way. :return: the offset behind it."""
-        piece = data[at : at + self._left]
-        if piece:
-            pieces.append(_unmask(piece, self._key))
-            self._left -= len(piece)
-            turn = len(piece) % 4
-            self._key = self._key[turn:] + self._key[:turn]
-        return at + len(piece)
+        size = min(self._left, len(data) - at)
+        if size:
+            pieces.append(self._masker.process(bytearray(data[at : at + size])))
+            self._left -= size
+            if not self._left:
+                self._masker = _NO_MASKER
+        return at + size
 
 
 def read_close(payload: bytes) -> int | None:
@@ -167,24 +177,32 @@ def encode_close(code: int | None) -> bytes:
     return encode_frame(b"" if code is None else code.to_bytes(2, "big"), Opcode.CLOSE)
 
 
-def _take_small_frames(data: bytes, at: int, pieces: list[bytes]) -> int:
+def _take_small_frames(data: bytes, at: int, pieces: list[bytes | bytearray]) -> int:
     """
-    Take whole binary messages of up to 125 bytes, which is what MQTT is nearly all made of; all other frames
-    are left to `_read_header`. It saves three quarters of the time: no object, no call and no branch per
-    frame but those of the unmasking itself.
+    Take whole binary messages of up to 2 KiB, which is what MQTT is nearly all made of; all other frames are
+    left to `_read_header`. It saves 3.5 µs for each: there is no object, no call and no branch but what the
+    unmasking needs.
 
     :return: the offset of the first byte that was not taken.
     """
     end = len(data)
-    while at + 6 <= end and data[at] == 0x82 and 0x80 <= data[at + 1] < 0xFE:
-        stop = at + 6 + (data[at + 1] & 0x7F)
+    while at + 6 <= end and data[at] == 0x82:
+        length, key_at = data[at + 1] - _MASKED, at + 2
+        if length == 126:
+            length, key_at = data[at + 2] << 8 | data[at + 3], at + 4
+            if not 126 <= length <= MAX_SMALL_BYTES:
+                break
+        elif not 0 <= length < 126:
+            break
+        stop = key_at + 4 + length
         if stop > end:
             break
         # As one number, the key is its lowest four bytes. The last word may reach beyond the payload.
-        masked = int.from_bytes(data[at + 2 : stop], "little")
-        words = stop - at + 1 >> 2
-        plain = masked ^ (masked & 0xFFFFFFFF) * _IN_A_ROW[words]
-        pieces.append(plain.to_bytes(words << 2, "little")[4 : stop - at - 2])
+        masked = int.from_bytes(data[key_at:stop], "little")
+        words = length + 7 >> 2
+        row = _IN_A_ROW[words] if words < _FEW_WORDS else _LONGEST_ROW >> 32 * (_MOST_WORDS - words)
+        plain = masked ^ (masked & 0xFFFFFFFF) * row
+        pieces.append(plain.to_bytes(words << 2, "little")[4 : length + 4])
         at = stop
     return at
 
@@ -223,10 +241,3 @@ def _read_length(number: bytes) -> int:
     if length < (126 if len(number) == 2 else 0x10000) or length >> 63:
         raise FrameError("a length that is not as short as it could be, or that has 64 bits")  # §5.2
     return length
-
-
-def _unmask(data: bytes, key: bytes) -> bytes:
-    """§5.3, as one operation on two long numbers."""
-    size = len(data)
-    stream = (key * (size // 4 + 1))[:size]
-    return (int.from_bytes(data, "little") ^ int.from_bytes(stream, "little")).to_bytes(size, "little")
