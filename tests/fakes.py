@@ -115,6 +115,10 @@ class FakeConnection:
     closed: ReasonCode | None = None
     paused: bool = False
 
+    @property
+    def is_open(self) -> bool:
+        return self.closed is None
+
     def accept(self, client: Client, keep_alive_s: float) -> None:
         self.client = client
         self.keep_alive_s = keep_alive_s

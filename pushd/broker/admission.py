@@ -147,6 +147,8 @@ class Admission:
         self._decided(step.code)
 
     def _decided(self, verdict: Verdict) -> None:
+        if not self._connection.is_open:
+            return  # gone while we asked: it must not take its session from who may have come since
         if verdict is not ReasonCode.SUCCESS:
             self._connection.refuse(verdict or ReasonCode.NOT_AUTHORIZED, "not authorised")
             return

@@ -153,6 +153,7 @@ class IConnection(Interface):
     """The network side of a client, as the broker sees it."""
 
     address: str = Attribute("Host and port of the peer, for log lines.")
+    is_open: bool = Attribute("Whether it has not ended, nor begun to.")
 
     def accept(client: Client, keep_alive_s: float) -> None:
         """The CONNECT is accepted: from now on packets go to `client`, which must be heard in time."""

@@ -106,6 +106,11 @@ class MQTTProtocol:
         """Where the peer is, for log lines."""
         return peer_address(self.transport)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended, nor begun to."""
+        return self._state.phase is not Phase.CLOSED
+
     # Called by Twisted
 
     def makeConnection(self, transport: Transport) -> None:  # type: ignore[override]  # narrower than ITransport
@@ -251,9 +256,6 @@ class MQTTProtocol:
     # What the broker tells its client's connection
 
     def accept(self, client: Client, keep_alive_s: float) -> None:
-        if self._state.phase is Phase.CLOSED:  # it went away while the verdict was pending
-            client.lost()
-            return
         self._state.accept()
         self._admission = None
         self.client = client

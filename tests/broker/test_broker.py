@@ -114,6 +114,20 @@ class TakeOverTests(SynchronousTestCase):
         self.rig = Rig()
         self.ada = self.rig.connect("ada")
 
+    def test_who_left_while_the_verdict_was_pending_takes_nothing_over(self) -> None:
+        """The same client came again meanwhile, and stays."""
+        pending: Deferred[Verdict] = Deferred()
+        doorkeeper = Doorkeeper(pending)
+        rig = Rig(authenticator=doorkeeper)
+        first = rig.connect("bob")
+        first.drop()
+        doorkeeper.answer = R.SUCCESS
+        second = rig.connect("bob")
+        pending.callback(R.SUCCESS)
+        rig.turn()
+        self.assertFalse(second.closed)
+        self.assertIs(second.protocol.client, rig.broker.sessions["bob"].client)
+
     def test_older_connection_goes(self) -> None:
         """One client at a time: the newer connection stays."""
         old, new = self.rig.connect("bob"), self.rig.connect("bob")
