@@ -28,6 +28,7 @@ from pushd.broker.session import Session
 from pushd.broker.terms import Terms, session_expiry
 from pushd.broker.will import Will
 from pushd.mqtt.codes import PropertyId, ReasonCode, Version
+from pushd.mqtt.errors import ProtocolError
 from pushd.mqtt.packets import Auth, Connack, Connect, Properties
 from pushd.mqtt.writer import encode
 
@@ -87,9 +88,11 @@ class Admission:
         """
         The client's answer to a challenge. Returns as `begin` does.
 
-        :raises ProtocolError: it is of another method.
+        :raises ProtocolError: it is of another method, or does not go on (v5 [MQTT-4.12.0-3]).
         """
         assert self._exchange is not None  # only its challenges are answered
+        if packet.code is not ReasonCode.CONTINUE_AUTHENTICATION:
+            raise ProtocolError(f"AUTH with {packet.code.name} before the CONNACK")
         return self._then(self._exchange.step(packet.properties), self._stepped)
 
     def _problem(self) -> tuple[ReasonCode, str] | None:
@@ -143,7 +146,7 @@ class Admission:
             return
         if step.code is ReasonCode.SUCCESS:
             self._credentials.username = step.username
-            self._answer.update(self._exchange.properties(step))
+            self._answer.update(self._exchange.answer(step).properties)
         self._decided(step.code)
 
     def _decided(self, verdict: Verdict) -> None:
@@ -182,7 +185,8 @@ class Admission:
             client.will = Will(broker, session, packet.will, self._policy.mount_point)
         broker.client_came(client)
         self._connection.accept(client, self._keep_alive_s())
-        client.must_wait = broker.store.pending
+        # What is sent again below may rest on records of the last connection that are not durable yet.
+        client.must_wait = session.persistent or broker.store.pending
         client.send(encode(Connack(present, properties=self._answer), packet.version))
         if present:
             broker.router.presence_changed(session)

@@ -245,6 +245,8 @@ class Client:
                 self._remember(packet.topic.encode(), route)
             if not route.targets:
                 code = ReasonCode.NO_MATCHING_SUBSCRIBERS
+        else:
+            self.must_wait = True  # it came before: perhaps so shortly that its record is not durable yet
         if packet.qos:
             self._answer_publish(packet, ReasonCode.NOT_AUTHORIZED if code is None else code)
 
@@ -326,7 +328,9 @@ class Client:
         if self.exchange is None:
             raise ProtocolError("AUTH, but no Authentication Method at CONNECT")  # v5 [MQTT-4.12.1-1]
         if packet.code is ReasonCode.RE_AUTHENTICATE:
-            method = self.policy.auth_methods[self.exchange.method]
+            method = self.policy.auth_methods.get(self.exchange.method)
+            if method is None:  # a reload has taken it away
+                raise ProtocolError("a method no longer offered", ReasonCode.BAD_AUTHENTICATION_METHOD)
             self.exchange = Exchange(method, Credentials(self.session.client_id, None, None))
         elif self.exchange.finished:
             raise ProtocolError("AUTH without Re-authenticate")

@@ -42,14 +42,10 @@ class Exchange:
         data = packet_properties.get(PropertyId.AUTHENTICATION_DATA)
         return self._running.step(cast("bytes | None", data))
 
-    def properties(self, step: AuthStep) -> Properties:
-        """For the AUTH or CONNACK that carries this step (v5 [MQTT-4.12.0-5])."""
+    def answer(self, step: AuthStep) -> Auth:
+        """The AUTH that carries this step; a CONNACK has its properties (v5 [MQTT-4.12.0-5])."""
+        self.finished = step.code is not ReasonCode.CONTINUE_AUTHENTICATION
         properties: Properties = {PropertyId.AUTHENTICATION_METHOD: self.method}
         if step.data is not None:
             properties[PropertyId.AUTHENTICATION_DATA] = step.data
-        return properties
-
-    def answer(self, step: AuthStep) -> Auth:
-        """The AUTH that carries this step."""
-        self.finished = step.code is not ReasonCode.CONTINUE_AUTHENTICATION
-        return Auth(step.code, self.properties(step))
+        return Auth(step.code, properties)
