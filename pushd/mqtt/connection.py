@@ -134,19 +134,23 @@ class Connection:
         if self.phase is Phase.AWAITING_CONNECT:
             read = self._read_connect(data, at)
         else:
-            read = read_packet(data, at, self.version, self.max_packet_bytes)
+            read = read_packet(data, at, self.version, self._limit_of_strangers)
         if read is not None:
             _check_sent_by_client(read[0])
             self.phase = following
         return read
 
+    @property
+    def _limit_of_strangers(self) -> int:
+        """How large a packet may be before the client is accepted."""
+        return min(self.max_packet_bytes or MAX_CONNECT_BYTES, MAX_CONNECT_BYTES)
+
     def _read_connect(self, data: bytes, at: int) -> tuple[Packet, int] | None:
         """Whoever does not speak MQTT is told from the first byte; no memory is spent on what they claim."""
         if data[at] != _CONNECT_FIRST_BYTE:
             raise ProtocolError("the first byte is not that of a CONNECT")
-        limit = min(self.max_packet_bytes or MAX_CONNECT_BYTES, MAX_CONNECT_BYTES)
         try:
-            read = read_packet(data, at, self.version, limit)
+            read = read_packet(data, at, self.version, self._limit_of_strangers)
         except MQTTError:
             self.version = announced_version(data, at) or self.version
             raise

@@ -31,6 +31,7 @@ from pushd.mqtt.packets import (
     Unsubscribe,
     Will,
 )
+from pushd.mqtt.wire import encode_varint
 from pushd.mqtt.writer import encode
 
 V3, V5 = Version.V3_1_1, Version.V5
@@ -207,6 +208,15 @@ class ChallengedTests(SynchronousTestCase):
         connection = self.challenged()
         connection.next_packet(encode(Disconnect(), V5), 0)
         self.assertIs(connection.phase, Phase.CLOSED)
+
+    def test_an_answer_is_no_larger_than_a_connect(self) -> None:
+        """Whoever is not known yet gets no more memory for a challenge; told from the length alone."""
+        for length, taken in ((99_000, True), (100_000, False)):
+            header = b"\xf0" + encode_varint(length)
+            if taken:
+                self.assertIsNone(self.challenged().next_packet(header, 0))
+            else:
+                self.assertRaises(PacketTooLarge, self.challenged().next_packet, header, 0)
 
     def test_anything_else_is_a_protocol_error(self) -> None:
         """Before it is known, a client may do nothing (v5 [MQTT-3.1.2-30])."""
