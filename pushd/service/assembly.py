@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from pushd.auth.acl_file import AclAuthorizer, AclFile
 from pushd.auth.chain import AuthenticatorChain, AuthorizerChain
 from pushd.auth.password_file import PasswordFile, PasswordFileAuthenticator
+from pushd.auth.scram import ScramMethod
 from pushd.auth.tls_identity import StatedIdentity, TlsIdentity, X509Identity
 from pushd.broker.broker import Broker
 from pushd.broker.interfaces import IAuthenticator, PeerCertificate, Principal
@@ -86,6 +87,7 @@ class Door:
     ) -> None:
         self.settings = settings
         self._password_check = PasswordFileAuthenticator(None, run_in_thread)
+        self._scram = ScramMethod()
         self._access_rules = AclAuthorizer(None)
         self._chain = AuthenticatorChain(self._authenticators(), settings.security.allow_anonymous)
         self._tls = _tls_files(settings)
@@ -115,7 +117,7 @@ class Door:
     def use(self, settings: ListenerSettings, files: ReadFiles, context: SSL.Context | None) -> None:
         """Go by these files from now on; connections that are open stay."""
         security = settings.security
-        self._password_check.replace(files.passwords[security.password_file])
+        self._use_passwords(files.passwords[security.password_file])
         self._access_rules.replace(files.acls[security.acl_file])
         self._chain.allow_anonymous = security.allow_anonymous
         if self._websocket is not None:
@@ -129,6 +131,13 @@ class Door:
             self._context = TlsContextFactory(tls_files, context)
         else:
             self._context.use(tls_files, context)
+
+    def _use_passwords(self, password_file: PasswordFile | None) -> None:
+        self._password_check.replace(password_file)
+        self._scram.replace(password_file)
+        # Not where a certificate says who somebody is: a password must not make them somebody else.
+        counts = password_file is not None and self._password_check in self._chain.authenticators
+        self.policy.auth_methods = {self._scram.name: self._scram} if counts else {}
 
     def factory(self) -> IProtocolFactory:
         """What to listen with."""
