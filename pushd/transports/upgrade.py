@@ -81,6 +81,8 @@ def accept(head: bytes, origins: Collection[str]) -> bytes:
 def _read(handshake: H11Handshake, head: bytes) -> Request:
     if b"\n" in head.replace(b"\r\n", b""):  # h11 would see the end of the head there
         raise UpgradeRefused(HTTPStatus.BAD_REQUEST, "A line ends without CR.")
+    if not head.partition(b"\r\n")[0].endswith(b" HTTP/1.1"):  # §4.2.1; a proxy's default may be 1.0
+        raise UpgradeRefused(HTTPStatus.BAD_REQUEST, "WebSocket needs HTTP/1.1.")
     try:
         handshake.receive_data(head)
         (request,) = handshake.events()
