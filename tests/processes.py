@@ -50,9 +50,16 @@ class Program:
 
     :param directory: where it runs, and so where relative paths begin.
     :param terminal: give it a terminal to write to: most programs keep what they write to a pipe for a while.
+    :param descriptors: of ours, which it has too.
     """
 
-    def __init__(self, command: Sequence[str | Path], directory: Path, terminal: bool = False) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        directory: Path,
+        terminal: bool = False,
+        descriptors: Sequence[int] = (),
+    ) -> None:
         self._command = [str(word) for word in command]
         self._lines: list[str] = []
         self._ended = False
@@ -65,6 +72,7 @@ class Program:
             stdin=subprocess.DEVNULL,
             stdout=writing,
             stderr=writing,
+            pass_fds=descriptors,
         )
         os.close(writing)
         self._reader = threading.Thread(target=self._read, args=(reading,), daemon=True)
