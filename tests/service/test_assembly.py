@@ -1,0 +1,101 @@
+"""`pushd.service.assembly`: what listeners are made of, by their lines in the settings file."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+from twisted.internet.defer import execute
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from pushd.auth.password_hash import make_scram
+from pushd.auth.scram import ScramMethod
+from pushd.broker.broker import Broker
+from pushd.broker.interfaces import AuthStep, Credentials
+from pushd.config.reader import read_settings
+from pushd.config.settings import Settings
+from pushd.ctl.certs import CertificateFolder
+from pushd.mqtt.codes import ReasonCode
+from pushd.service.assembly import Door, read_files
+from pushd.storage.memory import MemoryStore
+from tests.auth.scram_client import ScramClient
+
+
+class DoorTestCase(SynchronousTestCase):
+    """A folder with a settings file and what it names."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.write("passwd", f"anna:{make_scram(b'secret', 1)}\n")
+        self.write("passwd-2", f"anna:{make_scram(b'other', 1)}\n")
+
+    def write(self, name: str, text: str) -> Path:
+        """A file in the folder."""
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    def read(self, *lines: str) -> Settings:
+        """The settings of these lines; ``{folder}`` is where the files are."""
+        text = "\n".join(lines).format(folder=self.folder)
+        return read_settings(str(self.write("pushd.conf", text)), environ={})
+
+    def door(self, *lines: str) -> Door:
+        """The first listener of a settings file, with its files in use."""
+        settings = self.read(*lines)
+        clock = Clock()
+        door = Door(settings.listeners[0], Broker(clock, MemoryStore()), execute, True, clock)
+        self.use(door, settings)
+        return door
+
+    def use(self, door: Door, settings: Settings) -> None:
+        """What a reload does."""
+        files = read_files(settings)
+        door.use(settings.listeners[0], files, files.contexts[0])
+
+
+class AuthMethodsTests(DoorTestCase):
+    """Which methods of enhanced authentication a listener offers."""
+
+    def lets_in(self, door: Door, password: str) -> bool:
+        """Whether anna gets in by SCRAM with this password."""
+        client = ScramClient("anna", password)
+        exchange = door.policy.auth_methods[ScramMethod.name].begin(Credentials("id", None, None))
+        challenge = exchange.step(client.first())
+        assert isinstance(challenge, AuthStep)
+        last = exchange.step(client.final(challenge.data))
+        assert isinstance(last, AuthStep)
+        return last.code is ReasonCode.SUCCESS
+
+    def test_password_file_offers_scram(self) -> None:
+        """Users of the file come in by it."""
+        door = self.door("listener 1883", "password_file {folder}/passwd")
+        self.assertTrue(self.lets_in(door, "secret"))
+        self.assertFalse(self.lets_in(door, "other"))
+
+    def test_no_password_file_offers_nothing(self) -> None:
+        """There is nobody whom it could check."""
+        self.assertEqual(self.door("listener 1883", "allow_anonymous true").policy.auth_methods, {})
+
+    def test_reload_replaces_the_users(self) -> None:
+        """And the offer, where a file is added or goes."""
+        door = self.door("listener 1883", "password_file {folder}/passwd")
+        self.use(door, self.read("listener 1883", "password_file {folder}/passwd-2"))
+        self.assertTrue(self.lets_in(door, "other"))
+        self.use(door, self.read("listener 1883", "allow_anonymous true"))
+        self.assertEqual(door.policy.auth_methods, {})
+        self.use(door, self.read("listener 1883", "password_file {folder}/passwd"))
+        self.assertTrue(self.lets_in(door, "secret"))
+
+    def test_certificate_is_not_overruled(self) -> None:
+        """Where it says who somebody is, no password makes them somebody else; elsewhere one may be shown."""
+        CertificateFolder(self.folder / "certs", datetime.now(timezone.utc)).prepare()
+        lines = ["listener 8883", "password_file {folder}/passwd", "require_certificate true"]
+        for option, name in (("cafile", "ca.crt"), ("certfile", "server.crt"), ("keyfile", "server.key")):
+            lines.append(f"{option} {self.folder}/certs/{name}")
+        for option in ("use_identity_as_username", "use_subject_as_username"):
+            self.assertEqual(self.door(*lines, f"{option} true").policy.auth_methods, {})
+        self.assertTrue(self.lets_in(self.door(*lines), "secret"))
