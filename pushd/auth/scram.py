@@ -13,8 +13,11 @@ in an AUTH with Success. Proofs are made from the password's salted hash and all
 whoever changes a word or pretends to be the server gains nothing by it; whoever listens has to guess
 passwords, each at the cost of all rounds.
 
-Only the client computes for long; our part is four HMACs and needs no thread. There is no channel binding:
-who asks for it (``p=``) is refused, as a name in the method, ``SCRAM-SHA-256-PLUS``, would have to offer it.
+Only the client computes for long; our part is a few HMACs and needs no thread. Channel binding would be
+another method, ``SCRAM-SHA-256-PLUS``; who asks for it here (``p=``) is refused.
+
+A user name in the CONNECT must be the same as in the first message, or the answer is *not authorized* at
+once; a password there is not looked at.
 
 Users come from the password file, if they have a ``$scram-sha-256$`` hash there. Everybody else is given a
 salt and a number of rounds as well, and hears at the end what a wrong password hears; so nobody finds out by
@@ -37,7 +40,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from pushd.auth.password_file import PasswordFile
-from pushd.auth.password_hash import DEFAULT_ITERATIONS, SALT_BYTES, ScramHash
+from pushd.auth.password_hash import DEFAULT_ITERATIONS, SALT_BYTES, SCRAM_KEY_BYTES, ScramHash
 from pushd.auth.saslprep import saslprep
 from pushd.broker.interfaces import AuthStep, Credentials, IAuthExchange, IAuthMethod
 from pushd.mqtt.codes import ReasonCode
@@ -258,6 +261,6 @@ def _decoded(proof: str) -> bytes:
         decoded = base64.b64decode(proof, validate=True)
     except (binascii.Error, ValueError):
         raise _Failed("a proof that is not base64") from None
-    if len(decoded) != hashlib.sha256().digest_size:
-        raise _Failed(f"a proof of {len(decoded)} bytes")
+    if len(decoded) != SCRAM_KEY_BYTES or _base64(decoded) != proof:
+        raise _Failed("a proof of another length, or one that can be written otherwise")
     return decoded

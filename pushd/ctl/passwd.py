@@ -221,7 +221,10 @@ def _upgraded(command: Command, line: str, number: int) -> str:
     with suppress(InvalidHash):
         parse_hash(password)
         return line
-    return _entry(command, username, password)
+    try:
+        return _entry(command, username, password)
+    except PasswdError as problem:
+        raise PasswdError(f"{command.path}:{number}: {problem}") from None
 
 
 ACTIONS: dict[str, Callable[[Command], None]] = {

@@ -222,6 +222,11 @@ class UpgradeTests(PasswdTestCase):
         self.path.write_text("anna:first\nbert:\n")
         self.refuse(f"{self.path}:2: expected username:password", "-U", self.path)
 
+    def test_password_that_scram_cannot_use_is_an_error(self) -> None:
+        """Named by its line, for the file may have many."""
+        self.path.write_text("anna:first\nbert:\x01\n")
+        self.refuse(f"{self.path}:2: the password does not suit", "-H", "scram-sha-256", "-U", self.path)
+
 
 class HashTests(PasswdTestCase):
     """``-H`` and ``-I``"""
