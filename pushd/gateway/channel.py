@@ -164,13 +164,13 @@ class GatewayChannel(HTTPChannel):
     def _hand_over(self, factory: IProtocolFactory) -> None:
         request = self.requests.pop()
         head = _head(self._command, self._path, self._version, request.requestHeaders)
-        self.setRawMode()  # what came behind the request goes to `rawDataReceived`
-        self.transport.unregisterProducer()  # type: ignore[attr-defined]  # ours has it
         self._successor = factory.buildProtocol(self.transport.getPeer())
         if self._successor is None:
             self.loseConnection()
             return
         self._stop_clock()
+        self.setRawMode()  # what came behind the request goes to `rawDataReceived`
+        self.transport.unregisterProducer()  # type: ignore[attr-defined]  # ours has it
         self._successor.makeConnection(self.transport)
         self._successor.dataReceived(head)
 

@@ -92,13 +92,9 @@ class GatewaySite(Site):
 
     def startFactory(self) -> None:
         """Not what Twisted does here: no log file is opened, and no timer keeps its date up to date."""
-        for factory in self.upgrades.values():
-            factory.doStart()
 
     def stopFactory(self) -> None:
-        """The listener is closed, to those who take connections over as well."""
-        for factory in self.upgrades.values():
-            factory.doStop()
+        """Nothing was started."""
 
     def log(self, request: Request) -> None:
         """Twisted's access log has whole request targets in it, and with them ``?auth=``."""

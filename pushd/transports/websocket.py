@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from wsproto.frame_protocol import CloseReason
 from zope.interface import implementer
 
+from pushd.mqtt.codes import ReasonCode
 from pushd.transports.addresses import peer_address
 from pushd.transports.frames import (
     Control,
@@ -55,16 +56,56 @@ class Phase(IntEnum):
 
 _OPEN = Phase.OPEN  # looked up once, not per write
 
+# Why MQTT ends a connection, as RFC 6455 §7.4.1 has it; all the rest is a normal closure. A page that speaks
+# version 3 of MQTT is not told in any other way.
+CLOSE_CODES = {
+    ReasonCode.SERVER_SHUTTING_DOWN: CloseReason.GOING_AWAY,
+    ReasonCode.MALFORMED_PACKET: CloseReason.PROTOCOL_ERROR,
+    ReasonCode.PROTOCOL_ERROR: CloseReason.PROTOCOL_ERROR,
+    ReasonCode.PACKET_TOO_LARGE: CloseReason.MESSAGE_TOO_BIG,
+    ReasonCode.NOT_AUTHORIZED: CloseReason.POLICY_VIOLATION,
+    ReasonCode.UNSPECIFIED_ERROR: CloseReason.INTERNAL_ERROR,
+}
+
+
+class FramedMQTTProtocol(MQTTProtocol):
+    """What stands behind a `WebSocketTransport`: tells it why it ends the connection."""
+
+    __slots__ = ()
+
+    def close(self, code: ReasonCode, cause: str = "") -> None:
+        if isinstance(self.transport, WebSocketTransport):
+            self.transport.close_code = CLOSE_CODES.get(code, CloseReason.NORMAL_CLOSURE)
+        super().close(code, cause)
+
+
+class FramedMQTTFactory(MQTTFactory):
+    """Makes those."""
+
+    protocol_class = FramedMQTTProtocol
+
 
 @implementer(IProtocol)
 class WebSocketTransport:
     """
     One connection.
 
+    :ivar close_code: what the close frame will say if it is MQTT that ends the connection.
     :ivar slot: belongs to the timing wheel.
     """
 
-    __slots__ = ("_due_at", "_factory", "_head", "_mqtt", "_outlet", "_phase", "_reader", "slot", "transport")
+    __slots__ = (
+        "_due_at",
+        "_factory",
+        "_head",
+        "_mqtt",
+        "_outlet",
+        "_phase",
+        "_reader",
+        "close_code",
+        "slot",
+        "transport",
+    )
 
     transport: Transport
     _outlet: Outlet
@@ -76,6 +117,7 @@ class WebSocketTransport:
         self._phase = Phase.OPENING
         self._head = bytearray()  # of the request, until it is whole
         self._due_at: float | None = None
+        self.close_code = CloseReason.NORMAL_CLOSURE
         self.slot = 0
 
     # Called by Twisted
@@ -116,7 +158,7 @@ class WebSocketTransport:
         if self._phase is Phase.OPENING:
             self._end()
         elif self._phase is _OPEN:
-            self._outlet.write(encode_close(self._factory.close_code))
+            self._outlet.write(encode_close(self.close_code))
             self._phase = Phase.CLOSING
             self.transport.resumeProducing()  # or the peer's close frame would never be read
             self._tell_lost(Failure(ConnectionDone()))
@@ -246,12 +288,11 @@ class WebSocketFactory(Factory):
     the client's request as its first bytes.
 
     :ivar origins: whose pages may connect; empty is everybody's.
-    :ivar close_code: what close frames say for which a client gave no reason.
     """
 
     noisy = False
 
-    def __init__(self, mqtt: MQTTFactory, direct: bool, origins: Collection[str] = ()) -> None:
+    def __init__(self, mqtt: FramedMQTTFactory, direct: bool, origins: Collection[str] = ()) -> None:
         """
         :param mqtt: makes what stands behind; counts and limits connections.
         :param direct: transports have a socket of their own, and it may be written to: no TLS.
@@ -260,16 +301,11 @@ class WebSocketFactory(Factory):
         self.wheel = mqtt.wheel
         self.outlet = DirectOutlet if direct else Outlet
         self.origins = origins
-        self.close_code = CloseReason.NORMAL_CLOSURE
 
     @property
     def connection_count(self) -> int:
         """How many network connections are open."""
         return self._mqtt.connection_count
-
-    def stopFactory(self) -> None:
-        """The listener is closed: this server is about to go."""
-        self.close_code = CloseReason.GOING_AWAY
 
     def buildProtocol(self, addr: IAddress | None) -> WebSocketTransport | None:  # type: ignore[override]  # no `factory` on it
         mqtt = self._mqtt.buildProtocol(addr)

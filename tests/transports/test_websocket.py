@@ -28,7 +28,7 @@ from pushd.mqtt.writer import encode
 from pushd.transports.outlet import DirectOutlet, Outlet
 from pushd.transports.protocol import CLOSE_TIMEOUT_S
 from pushd.transports.upgrade import MAX_HEAD_BYTES
-from pushd.transports.websocket import WebSocketFactory
+from pushd.transports.websocket import FramedMQTTFactory, WebSocketFactory
 from tests.driver import ADDRESS, Rig, Wire
 from tests.fakes import Doorkeeper
 from tests.websocket_frames import (
@@ -57,7 +57,8 @@ class Page:
 
     def __init__(self, rig: Rig | None = None, *origins: str) -> None:
         self.rig = rig or Rig()
-        self.factory = WebSocketFactory(self.rig.factory, direct=False, origins=origins)
+        mqtt = FramedMQTTFactory(self.rig.broker, self.rig.policy, self.rig.factory.max_connections)
+        self.factory = WebSocketFactory(mqtt, direct=False, origins=origins)
         protocol = self.factory.buildProtocol(ADDRESS)
         assert protocol is not None
         self.protocol = protocol
@@ -143,7 +144,7 @@ class HandshakeTests(SynchronousTestCase):
         page.send(REQUEST.replace(b"mqtt\r\n", b"chat\r\n"), masked_frame(CONNECT))
         assert page.taken().startswith(b"HTTP/1.1 400 ")
         assert page.wire.over
-        assert page.rig.factory.connection_count == 0
+        assert page.factory.connection_count == 0
 
     def test_origins(self) -> None:
         """A page of another site gets 403, one on the list gets in."""
@@ -269,7 +270,7 @@ class StreamTests(SynchronousTestCase):
         assert page.frames() == [Frame(BINARY, PINGRESP)]
         page = Page(Rig(Limits(max_packet_size=1000))).connect()
         page.send(masked_frame(b"\x30\x80\x80\x80\x01", length=2**40))
-        assert page.frames() == [Frame(CLOSE, close_payload(1000))]
+        assert page.frames() == [Frame(CLOSE, close_payload(1009))]
 
     def test_bytes_are_counted_without_frames(self) -> None:
         """$SYS tells of MQTT, not of what it travels in."""
@@ -423,8 +424,6 @@ class ClosingTests(SynchronousTestCase):
     def test_the_server_stops(self) -> None:
         """1001: pages know that it is worth to come back."""
         page = Page().connect()
-        page.factory.doStart()
-        page.factory.doStop()
         page.rig.broker.stop()
         page.rig.turn()
         assert page.frames()[-1] == Frame(CLOSE, close_payload(1001))
