@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID as Oid
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from pushd.auth.tls_identity import TlsIdentity, X509Identity
+from pushd.auth.tls_identity import StatedIdentity, TlsIdentity, X509Identity
 from pushd.broker.interfaces import Credentials, IAuthenticator
 from pushd.mqtt.codes import ReasonCode
 
@@ -122,6 +122,22 @@ class SubjectTests(SynchronousTestCase):
         name = x509.Name([x509.NameAttribute(CN, "d\u00e9", _ASN1Type.BMPString)])
         self.assertEqual(certified(name).subject, "CN=d\\C3\\A9")
         self.assertEqual(certified(name).common_name, "d\u00e9")
+
+
+class StatedIdentityTests(SynchronousTestCase):
+    """What a proxy says of a certificate that it has seen"""
+
+    def test_the_same_rules(self) -> None:
+        """A name is a user name if it would be one in a certificate that we see ourselves."""
+        self.assertEqual(StatedIdentity("phone1").common_name, "phone1")
+        for name in (None, "", "a\0b", "a\nb", "x" * 65_536):
+            self.assertIsNone(StatedIdentity(name).common_name)
+
+    def test_no_subject(self) -> None:
+        """The rest of it is not told, and so names nobody."""
+        credentials = Credentials("id", None, None, certificate=StatedIdentity("phone1"))
+        verdict = TlsIdentity("subject").authenticate(credentials)
+        self.assertIs(verdict, ReasonCode.BAD_USER_NAME_OR_PASSWORD)
 
 
 class TlsIdentityTests(SynchronousTestCase):

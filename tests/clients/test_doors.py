@@ -56,6 +56,8 @@ class UnixTests(BrokerTestCase):
         listener 0 tls.sock
         certfile certs/server.crt
         keyfile certs/server.key
+        listener 0 named.sock
+        use_identity_as_username true
         listener {mqtt} 127.0.0.1
     """.replace("        ", "")
 
@@ -96,6 +98,13 @@ class UnixTests(BrokerTestCase):
             command, cwd=self.directory, input=b"", capture_output=True, timeout=DEADLINE_S, check=False
         )
         self.assertIn(b"Verification: OK", done.stdout + done.stderr)
+
+    def test_identities_without_tls(self) -> None:
+        """They are ignored, as the warning says: passwords count."""
+        self.broker.wait_for("use_identity_as_username has no effect on a listener without certfile")
+        words = ("--unix", "named.sock", "-t", "unix/a", "-n")
+        self.assertEqual(self.publish(*words, *BOB).status, 0)
+        self.assertEqual(self.publish(*words).status, 5)
 
     def test_mode(self) -> None:
         """User and group may come in."""
@@ -303,6 +312,42 @@ class ProxyTests(BrokerTestCase):
         with self.connect(LINE + upgrade + frame, "websocket").makefile("rb") as answer:
             self.assertIn(b"101", answer.readline())
             self.broker.wait_for("New client connected from 192.0.2.7:4711 as behind-4 ")
+
+
+class ReloadTests(SynchronousTestCase):
+    """SIGHUP, as far as doors are concerned."""
+
+    SETTINGS = (
+        "allow_anonymous true\nlistener 0 mqtt.sock\nlistener {mqtt} 127.0.0.1\nenable_proxy_protocol 2\n"
+    )
+
+    def setUp(self) -> None:
+        self.broker = start_pushd(self.SETTINGS, new_directory())
+        self.addCleanup(self.broker.kill)
+
+    def answer(self, data: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", self.broker.port("mqtt")), DEADLINE_S) as client:
+            client.sendall(data)
+            try:
+                return client.recv(4)
+            except ConnectionResetError:
+                return b""
+
+    def test_certificates_may_be_asked_for(self) -> None:
+        """From then on, whoever comes without one is dropped."""
+        plain, certified = binary(), binary(TCP4 + ssl(0x07, 0, COMMON_NAME))
+        self.assertEqual(self.answer(plain + packets.connect("a")), packets.ACCEPTED)
+        self.broker.write_settings(self.SETTINGS + "require_certificate true\n")
+        self.assertIn("are reloaded", self.broker.reload())
+        self.assertEqual(self.answer(plain + packets.connect("b")), b"")
+        self.assertEqual(self.answer(certified + packets.connect("c")), packets.ACCEPTED)
+
+    def test_doors_stay_where_they_are(self) -> None:
+        """A listener that moves needs a restart, and says so; the old one stays open."""
+        for old, new in (("mqtt.sock", "other.sock"), ("proxy_protocol 2", "proxy_protocol 1")):
+            self.broker.write_settings(self.SETTINGS.replace(old, new))
+            self.assertIn("Nothing was reloaded", self.broker.reload())
+        self.assertEqual(self.answer(binary() + packets.connect("d")), packets.ACCEPTED)
 
 
 class SystemdTests(SynchronousTestCase):
