@@ -45,7 +45,8 @@ class Will:
         return self.due
 
     def on_due(self) -> None:
-        self._broker.send_will(self.session)
+        if self.session.will is self:  # otherwise the client came back, and perhaps left another
+            self._broker.send_will(self.session)
 
 
 def passed_on(properties: Properties) -> Properties | None:
