@@ -216,7 +216,7 @@ class Client:
             self._publish(packet, topic, code)
 
     def _check_terms(self, terms: Terms, packet: Publish) -> None:
-        """Spell out a Topic Alias; see that the client keeps to our Receive Maximum (v5 [MQTT-3.3.4-9])."""
+        """Spell out a Topic Alias; see that the client keeps to our Receive Maximum (v5 [MQTT-3.3.4-7])."""
         alias = packet.properties.pop(PropertyId.TOPIC_ALIAS, 0)
         if alias:
             packet.topic = terms.topic_of(packet.topic, cast(int, alias))
@@ -233,7 +233,7 @@ class Client:
     def _publish(self, packet: Publish, topic: str, code: Verdict) -> None:
         limit = self._broker.limits.message_size_limit
         if 0 < limit < len(packet.payload):
-            code = ReasonCode.PACKET_TOO_LARGE
+            code = ReasonCode.QUOTA_EXCEEDED  # PUBACK has no PACKET_TOO_LARGE (v5 [MQTT-3.4.2-1])
         if code is not ReasonCode.SUCCESS:
             self.counters.dropped("not_authorized" if code is ReasonCode.NOT_AUTHORIZED else "refused")
         elif packet.qos < 2 or self.session.hold_received(packet.packet_id):
@@ -310,10 +310,13 @@ class Client:
         self.send(PINGRESP)
 
     def on_disconnect(self, packet: packets.Disconnect) -> None:
-        """A clean farewell: the Will is dropped (v3 [MQTT-3.14.4-3]), unless version 5 asks for it."""
+        """
+        A farewell. A normal one discards the Will (v3 and v5 [MQTT-3.14.4-3]); any other code of version 5,
+        one that asks for the Will or an error, does not (v5 [MQTT-3.1.2-8]).
+        """
         if PropertyId.SESSION_EXPIRY_INTERVAL in packet.properties:
             self._change_expiry(session_expiry(packet.properties))
-        if packet.code is not ReasonCode.DISCONNECT_WITH_WILL:
+        if packet.code is ReasonCode.NORMAL_DISCONNECTION:
             self.will = None
         self.connection.close(ReasonCode.SUCCESS)
 
