@@ -236,8 +236,8 @@ class MQTTProtocol:
 
     def _broken(self, error: MQTTError) -> None:
         """The one place where an exception becomes CONNACK, DISCONNECT or silence."""
-        if isinstance(error, Refused) and self.client is None:
-            self.refuse(error.code, str(error))
+        if self.client is None and (isinstance(error, Refused) or self._state.version is Version.V5):
+            self.refuse(error.code, str(error))  # v5 §4.13.1; version 3 has no code for what is malformed
             return
         log.info(
             "{connection}: {error} ({code}), disconnecting",
@@ -322,6 +322,10 @@ class MQTTProtocol:
         self._factory.broker.turn.afterwards(self._let_go)
 
     def _let_go(self) -> None:
+        if self.client is not None and self.client.held:
+            # What waits for the store goes first, our DISCONNECT behind it; the wheel sees to an end.
+            self._factory.broker.store.barrier().addCallback(lambda _: self._let_go())
+            return
         self.transport.unregisterProducer()  # or TLS would wait for it before it closes
         self.transport.loseConnection()
 
