@@ -175,7 +175,9 @@ class Client:
 
     def fits(self, message: Message) -> bool:
         """Whether the client takes packets as large as this message makes."""
-        return self.terms is None or self.terms.fits(message, self._broker.wheel.now)
+        return self.terms is None or self.terms.fits(
+            message, self.policy.mount_point, self._broker.wheel.now
+        )
 
     def takes_bytes_of(self, v5: bool) -> bool:
         """Whether a QoS 0 PUBLISH can be passed on as it came from a client of version 5 or of version 3."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from pushd.broker.message import Message
+from pushd.broker.session import MAX_RECEIVED
 from pushd.mqtt.codes import PropertyId, ReasonCode
 from pushd.mqtt.errors import ProtocolError
 from pushd.mqtt.packets import Connect, Properties
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 NEVER = 0xFFFF_FFFF  # a Session Expiry Interval without an end (v5 §3.1.2.11.2)
 
-# A fixed header, packet identifier and Topic Alias: what a PUBLISH may have beside its head and tail.
-_SPARE_BYTES = 2 + 3
-
 
 class Terms:
     """
@@ -26,7 +24,8 @@ class Terms:
     :ivar window: the client's Receive Maximum: how many QoS 1 and 2 messages it takes at once.
     :ivar max_packet_bytes: the client's Maximum Packet Size; 0 is no limit.
     :ivar receive_maximum: ours, as announced.
-    :ivar owed: how many QoS 1 messages of the client we have taken whose PUBACK has not left yet.
+    :ivar owed: how many QoS 1 messages of the client we have taken whose PUBACK has not left yet;
+        `hold` and `settle` count those that wait for the store.
     :ivar problem_information: whether the client wants Reason Strings.
     """
 
@@ -35,6 +34,7 @@ class Terms:
         "_alias_limit_out",
         "_aliases_in",
         "_aliases_out",
+        "_held",
         "max_packet_bytes",
         "owed",
         "problem_information",
@@ -47,8 +47,10 @@ class Terms:
         self.window = _number(offered, PropertyId.RECEIVE_MAXIMUM, 65_535)
         self.max_packet_bytes = _number(offered, PropertyId.MAXIMUM_PACKET_SIZE, 0)
         self.problem_information = _number(offered, PropertyId.REQUEST_PROBLEM_INFORMATION, 1) == 1
-        self.receive_maximum = limits.window
+        # What is announced must be taken: no more than the packet identifiers that a session holds.
+        self.receive_maximum = min(limits.window, MAX_RECEIVED)
         self.owed = 0
+        self._held = 0
         self._alias_limit_in = policy.max_topic_alias
         self._alias_limit_out = min(
             _number(offered, PropertyId.TOPIC_ALIAS_MAXIMUM, 0), policy.max_topic_alias_broker
@@ -82,11 +84,22 @@ class Terms:
             said[PropertyId.TOPIC_ALIAS_MAXIMUM] = self._alias_limit_in
         return said
 
+    def hold(self) -> int:
+        """:return: how many PUBACKs are in the outbox that begins to wait for the store now."""
+        count = self.owed - self._held
+        self._held = self.owed
+        return count
+
+    def settle(self, count: int) -> None:
+        """So many of them have left."""
+        self._held -= count
+        self.owed -= count
+
     def topic_of(self, name: str, alias: int) -> str:
         """
         The topic name of a PUBLISH with a Topic Alias, which is remembered for the next (v5 §3.3.2.3.4).
 
-        :raises ProtocolError: 0x94, above what we announced, or not known.
+        :raises ProtocolError: 0x94, above what we announced; 0x82, not known.
         """
         if alias > self._alias_limit_in:
             raise ProtocolError(  # v5 [MQTT-3.3.2-9]
@@ -98,7 +111,7 @@ class Terms:
             self._aliases_in[alias] = name
             return name
         if alias not in self._aliases_in:
-            raise ProtocolError(f"topic alias {alias} stands for nothing", ReasonCode.TOPIC_ALIAS_INVALID)
+            raise ProtocolError(f"topic alias {alias} stands for nothing")  # v5 §3.3.4
         return self._aliases_in[alias]
 
     def image(self, message: Message, mount_point: str, now: float) -> tuple[bytes, bytes]:
@@ -107,7 +120,12 @@ class Terms:
             return message.image_v5 or message.encode_v5()
         name = message.topic[len(mount_point) :]
         known, alias = self._alias_for(name)
-        return message.encode_v5_for("" if known else name, alias, now)
+        image = message.encode_v5_for("" if known else name, alias, now)
+        if alias and 0 < self.max_packet_bytes < _size(image, message.qos):
+            if not known and self._aliases_out is not None:
+                del self._aliases_out[name]
+            return message.encode_v5_for(name, 0, now)  # `fits` has seen that there is room for this
+        return image
 
     def _alias_for(self, name: str) -> tuple[bool, int]:
         """:return: whether the client knows the alias already, and the alias; 0 when there is none left."""
@@ -123,18 +141,22 @@ class Terms:
         alias = self._aliases_out[name] = len(self._aliases_out) + 1
         return False, alias
 
-    def fits(self, message: Message, now: float) -> bool:
+    def fits(self, message: Message, mount_point: str, now: float) -> bool:
         """Whether a message is within the client's Maximum Packet Size (v5 [MQTT-3.1.2-24])."""
         if not self.max_packet_bytes:
             return True
-        head, tail = message.encode_v5_for(message.topic, 0, now)
-        return len(head) + len(tail) + _SPARE_BYTES <= self.max_packet_bytes
+        image = message.encode_v5_for(message.topic[len(mount_point) :], 0, now)
+        return _size(image, message.qos) <= self.max_packet_bytes
 
 
 def session_expiry(properties: Properties) -> float | None:
     """Seconds that a session outlives its connection; ``None`` without an end (v5 §3.1.2.11.2)."""
     seconds = _number(properties, PropertyId.SESSION_EXPIRY_INTERVAL, 0)
     return None if seconds == NEVER else float(seconds)
+
+
+def _size(image: tuple[bytes, bytes], qos: int) -> int:
+    return len(image[0]) + len(image[1]) + (2 if qos else 0)  # the packet identifier
 
 
 def _number(properties: Properties, name: PropertyId, default: int) -> int:

@@ -76,7 +76,7 @@ class Turn:
             self.dirty = clients[self.SLICE :]
             del clients[self.SLICE :]
             self._at_turn_end(self.flush)
-        waiting: list[tuple[Client, bytes]] = []
+        waiting: list[tuple[Client, bytes, int]] = []
         sent = 0
         for client in clients:
             outbox = client.outbox
@@ -86,8 +86,10 @@ class Turn:
             if client.must_wait or client.held:
                 client.must_wait = False
                 client.held += 1
-                waiting.append((client, data))
+                waiting.append((client, data, 0 if client.terms is None else client.terms.hold()))
             else:
+                if client.terms is not None:
+                    client.terms.owed = 0
                 self._write(client, data)
         self._counters.bytes_sent += sent
         if waiting:
@@ -97,15 +99,15 @@ class Turn:
             for call in calls:
                 call()
 
-    def _durable(self, _: None, waiting: list[tuple[Client, bytes]]) -> None:
-        for client, data in waiting:
+    def _durable(self, _: None, waiting: list[tuple[Client, bytes, int]]) -> None:
+        for client, data, owed in waiting:
             client.held -= 1
+            if client.terms is not None:
+                client.terms.settle(owed)
             self._write(client, data)
 
     def _write(self, client: Client, data: bytes) -> None:
         """One connection that cannot be written to must not keep the others from their bytes."""
-        if client.terms is not None and not client.held:
-            client.terms.owed = 0
         try:
             client.connection.write(data)
         except Exception:
