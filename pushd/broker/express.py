@@ -90,7 +90,7 @@ def _publish(client: Client, route: Route, data: bytes, at: int, name_end: int, 
     if packet_id == b"\0\0":
         return at
     qos = data[at] >> 1 & 3
-    if v5 and (not route.targets or client.at_receive_maximum):
+    if qos > client.policy.max_qos or (v5 and (not route.targets or client.at_receive_maximum)):
         return at  # the answer is not simply Success
     tail = data[payload_at:after]
     message = Message(route.topic, tail[1:] if v5 else tail, qos)

@@ -257,3 +257,9 @@ class LaneTests(SynchronousTestCase):
         for n in range(35):
             self.peer.publish(f"t/{n}", b"x")
         self.assertLessEqual(len(self.client.routes), 10)
+
+    def test_maximum_qos(self) -> None:
+        """max_qos holds here, too."""
+        self.rig.policy.max_qos = 1
+        self.assertEqual(0, self.taken(Publish("t", b"x", QoS.EXACTLY_ONCE, packet_id=1)))
+        self.assertGreater(self.taken(Publish("t", b"x", QoS.AT_LEAST_ONCE, packet_id=1)), 0)
