@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
 from pushd.broker.wheel import TimingWheel
-from pushd.transports.addresses import peer_address
+from pushd.transports.addresses import peer_address, plain_host
 from pushd.transports.proxy_header import BadHeader, Header, TcpClient, TlsFacts, UnixClient, parse_header
 
 log = Logger()
@@ -196,7 +196,11 @@ class ProxyFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> ProxyProtocol | None:  # type: ignore[override]  # no `factory` on it
         if 0 <= self._max_connections <= self.connection_count:
-            log.info("Connection from {peer} denied: max_connections reached", peer=addr, log_type="notice")
+            log.info(
+                "Connection from the proxy {address} denied: max_connections reached",
+                address=plain_host(getattr(addr, "host", "unix")),
+                log_type="notice",
+            )
             return None
         self.waiting += 1
         return ProxyProtocol(self)

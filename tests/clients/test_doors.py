@@ -301,17 +301,21 @@ class ProxyTests(BrokerTestCase):
             self.assertIn(b"healthy", answer.read())
 
     def test_websockets(self) -> None:
-        """Behind the header, an upgrade; and behind that, MQTT that knows the client's address."""
+        """
+        Behind the header, an upgrade; and behind that, MQTT that knows the client's address: on a port of its
+        own and on the gateway's.
+        """
         upgrade = (
             b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
             b"Sec-WebSocket-Protocol: mqtt\r\n\r\n"
         )
-        hello = packets.connect("behind-4", username="ada", password=b"secret")
-        frame = bytes([0x82, 0x80 | len(hello)]) + bytes(4) + hello  # masked with zeroes
-        with self.connect(LINE + upgrade + frame, "websocket").makefile("rb") as answer:
-            self.assertIn(b"101", answer.readline())
-            self.broker.wait_for("New client connected from 192.0.2.7:4711 as behind-4 ")
+        for port, header in (("websocket", LINE), ("http", binary())):
+            hello = packets.connect(f"behind-{port}", username="ada", password=b"secret")
+            frame = bytes([0x82, 0x80 | len(hello)]) + bytes(4) + hello  # masked with zeroes
+            with self.connect(header + upgrade + frame, port).makefile("rb") as answer:
+                self.assertIn(b"101", answer.readline())
+                self.broker.wait_for(f"New client connected from 192.0.2.7:4711 as behind-{port} ")
 
 
 class ReloadTests(SynchronousTestCase):
