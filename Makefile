@@ -13,6 +13,9 @@ PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.
 BIN = .venv/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
+# The JavaScript clients that the tests use.
+NPM = tests/clients/js
+
 # What an installation consists of: when one of these is newer, `make run` installs again.
 PACKAGING = setup.cfg pyproject.toml
 SOURCES = $(PACKAGING) $(shell find pushd twisted -type f ! -name '*.pyc' ! -name dropin.cache)
@@ -29,7 +32,7 @@ run: .venv/installed
 	@trap : INT; status=0; $(BIN)/twistd --pidfile= -n pushd -c conf/pushd.conf || status=$$?; \
 		test $$status -eq 130 || exit $$status
 
-test: test-tools .venv/installed-for-tests
+test: test-tools .venv/installed-for-tests $(NPM)/node_modules/installed
 	@sh tests/run_all.sh
 
 lint: .venv/installed-for-tests
@@ -43,7 +46,7 @@ bench: test-tools .venv/installed-for-tests
 	PYTHONPATH=. $(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf .venv build pushd.egg-info benchmarks/build twisted/plugins/dropin.cache
+	rm -rf .venv build pushd.egg-info benchmarks/build twisted/plugins/dropin.cache $(NPM)/node_modules
 	rm -rf .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -59,6 +62,12 @@ clean:
 .venv/installed-for-tests: $(PACKAGING) | .venv/bin/python
 	@echo 'Installing the tools of the tests into .venv ...'
 	@rm -rf build && $(INSTALL) '.[test]'
+	@touch $@
+
+# Not before npm is there: that is what test-tools sees to.
+$(NPM)/node_modules/installed: $(NPM)/package.json | test-tools
+	@echo 'Installing the JavaScript clients of the tests ...'
+	@cd $(NPM) && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .venv/bin/python:

@@ -1,17 +1,28 @@
 #!/bin/sh
-# The real programs that the tests talk to: mosquitto's broker and clients, and curl. Missing ones are
-# installed where that needs no question (Debian or Ubuntu, as root); anywhere else they are named.
+# The real programs that the tests talk to: mosquitto's broker and clients, curl, Node with npm, and a
+# browser with its driver. Missing ones are installed where that needs no question (Debian, as root);
+# anywhere else they are named.
 set -eu
 
-# PACKAGE COMMAND: the package is missing if there is no such command.
+# PACKAGE COMMAND...: the package is missing if there is none of these commands.
 lacks() {
-    command -v "$2" >/dev/null 2>&1 || [ -x "/usr/sbin/$2" ] || [ -x "/usr/local/sbin/$2" ] || echo "$1"
+    package=$1
+    shift
+    for name; do
+        command -v "$name" >/dev/null 2>&1 && return
+        [ -x "/usr/sbin/$name" ] || [ -x "/usr/local/sbin/$name" ] && return
+    done
+    echo "$package"
 }
 
 missing=$(
     lacks mosquitto mosquitto
     lacks mosquitto-clients mosquitto_sub
     lacks curl curl
+    lacks nodejs node
+    lacks npm npm
+    lacks chromium chromium google-chrome
+    lacks chromium-driver chromedriver
     # Debian keeps the part of Python that makes virtual environments in a package of its own.
     if [ -e /etc/debian_version ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         echo python3-venv
@@ -21,8 +32,9 @@ missing=$(echo $missing) # on one line
 [ -n "$missing" ] || exit 0
 
 if [ ! -e /etc/debian_version ]; then
-    echo "The tests need mosquitto with its clients, and curl; not found: $missing." >&2
-    echo "On macOS: brew install mosquitto" >&2
+    echo "The tests need mosquitto with its clients, curl, Node with npm, and Chromium or Chrome with" >&2
+    echo "chromedriver; not found: $missing." >&2
+    echo "On macOS: brew install mosquitto node && brew install --cask chromium chromedriver" >&2
     exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then

@@ -177,10 +177,25 @@ class Broker(Program):
     :ivar settings: the path of its settings file.
     """
 
-    def __init__(self, command: Sequence[str | Path], settings: Path, ports: Ports) -> None:
+    def __init__(self, command: Sequence[str | Path], settings: Path, ports: Ports, ready: str) -> None:
+        """
+        Start it, and wait until its ports are open.
+
+        :param ready: the line that says so.
+        """
         self.settings = settings
         self._ports = ports
+        self._ready = ready
         super().__init__(command, settings.parent)
+        try:
+            self.wait_for(ready)
+        except ProgramFailed:
+            self.kill()
+            raise
+
+    def start_again(self) -> Broker:
+        """Another one with the same settings, files and ports, once this one has ended."""
+        return Broker(self._command, self.settings, self._ports, self._ready)
 
     def port(self, name: str) -> int:
         """The port that stands for ``{name}`` in the settings."""
@@ -248,13 +263,7 @@ def start_mosquitto(settings: str, directory: Path) -> Broker:
 def _start(command: Sequence[str | Path], path: Path, settings: str, ready: str) -> Broker:
     ports = Ports()
     write_settings(path, settings, ports)
-    broker = Broker(command, path, ports)
-    try:
-        broker.wait_for(ready)
-    except ProgramFailed:
-        broker.kill()
-        raise
-    return broker
+    return Broker(command, path, ports, ready)
 
 
 def write_settings(path: Path, settings: str, ports: Ports) -> None:
