@@ -187,7 +187,7 @@ LIMITS = (
     Option(
         "packet_buffer_size", Integer(0, 65535), 4096, status=NO_EFFECT, aliases=("websockets_headers_size",)
     ),
-    Option("set_tcp_nodelay", BOOLEAN, False, G, HUP),
+    Option("set_tcp_nodelay", BOOLEAN, True, G, HUP),  # unlike Mosquitto; conf/pushd.conf says why
     Option("retry_interval", Anything(), None, G, status=NO_EFFECT),
 )
 

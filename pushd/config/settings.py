@@ -105,7 +105,7 @@ class Settings:
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     sys_interval_s: int = 10
-    set_tcp_nodelay: bool = False
+    set_tcp_nodelay: bool = True
     persistence: bool = False
     persistence_location: str = ""
     pid_file: str | None = None
