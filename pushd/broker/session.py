@@ -72,6 +72,8 @@ class Session:
     :ivar expiry_s: how long it is kept without a client; 0 ends it with the connection, ``None`` never does.
     :ivar received: packet identifiers of QoS 2 publishes whose PUBREL has not come yet.
     :ivar sequence: the number of the newest message that a persistent session was given.
+    :ivar unsent: what was in flight when its client came back, and more than that takes at once: it is sent
+        again as earlier messages are acknowledged, before anything that is queued.
     :ivar offline_since: when its client left; meaningful while `client` is ``None``.
     """
 
@@ -90,6 +92,7 @@ class Session:
         "sequence",
         "slot",
         "subscriptions",
+        "unsent",
         "username",
         "will",
     )
@@ -107,6 +110,7 @@ class Session:
         # Made when first needed: an idle device needs neither, and an empty deque takes 600 bytes.
         self.queue: deque[Message] | None = None
         self.received: set[int] | None = None
+        self.unsent: dict[int, Message] | None = None
         self.queued_bytes = 0
         self.sequence = 0
         self.offline_since = 0.0
@@ -189,7 +193,9 @@ class Session:
             self._broker.store.record(records.MessageQueued(self.client_id, self.sequence, message))
 
     def _fill_window(self, client: Client) -> None:
-        """Send what is queued as far as the window allows."""
+        """Send what waits as far as the window allows."""
+        if self.unsent:
+            self._send_again(client, self.unsent)
         queue = self.queue
         while queue and len(self.inflight) < client.window:
             # Nothing is ever taken out of the middle, so the place in the queue tells the number.
@@ -200,6 +206,11 @@ class Session:
                 self._drop_queued(sequence, "expired")
             else:
                 self._send(client, message, sequence)
+
+    def _send_again(self, client: Client, unsent: dict[int, Message]) -> None:
+        while unsent and len(self.inflight) - len(unsent) < client.window:
+            packet_id = next(iter(unsent))
+            client.send_acknowledged(unsent.pop(packet_id), packet_id, DUP)
 
     def _forget_queued(self, sequence: int) -> None:
         if self.expiry_s != 0.0:
@@ -233,6 +244,8 @@ class Session:
             # To the end: PUBRELs are sent again in the order of the PUBRECs (v3 [MQTT-4.6.0-3]).
             del self.inflight[packet_id]
             self.inflight[packet_id] = None
+            if self.unsent:
+                self.unsent.pop(packet_id, None)
             if self.expiry_s != 0.0:
                 self._broker.store.record(records.MessageReleased(self.client_id, packet_id))
         return True
@@ -250,12 +263,14 @@ class Session:
 
     def _acknowledged(self, packet_id: int) -> None:
         self._forget_in_flight(packet_id)
-        if self.queue and self.client is not None:
+        if (self.queue or self.unsent) and self.client is not None:
             self._fill_window(self.client)
 
     def _forget_in_flight(self, packet_id: int) -> None:
         """Free a packet identifier. What is queued stays so: see `_acknowledged`."""
         del self.inflight[packet_id]
+        if self.unsent:
+            self.unsent.pop(packet_id, None)
         if self.expiry_s != 0.0:
             self._broker.store.record(records.MessageAcknowledged(self.client_id, packet_id))
 
@@ -297,8 +312,10 @@ class Session:
     def resume(self, client: Client) -> None:
         """
         Send to a client that came back: first what was in flight, marked as a duplicate and in its order
-        (v5 [MQTT-4.4.0-1], [MQTT-4.6.0-1]), then what was queued. What it may no longer read is dropped.
+        (v5 [MQTT-4.4.0-1], [MQTT-4.6.0-1]), then what was queued. What it may no longer read is dropped. A
+        client may take less at once than it did before (v5 [MQTT-3.3.4-9]).
         """
+        self.unsent = {}
         for packet_id, message in list(self.inflight.items()):
             if message is None:
                 client.send_ack(PUBREL, packet_id)
@@ -309,7 +326,9 @@ class Session:
                 self._forget_in_flight(packet_id)
                 self._broker.counters.dropped("packet_too_large")
             else:
-                client.send_acknowledged(message, packet_id, DUP)
+                self.unsent[packet_id] = message
+        self._send_again(client, self.unsent)
+        self.unsent = self.unsent or None  # an empty dict for each of a hundred thousand sessions is too many
         unreadable = self._take_queued(lambda message: not self.may_read(message.topic))
         if unreadable:
             self._broker.counters.dropped("not_authorized", len(unreadable))

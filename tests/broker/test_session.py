@@ -14,6 +14,7 @@ from pushd.broker.records import SavedSession, SavedState, SubscriptionAdded
 from pushd.broker.session import Session, Subscription
 from pushd.mqtt.codes import PropertyId, QoS, Version
 from pushd.mqtt.packets import (
+    Connect,
     Packet,
     Properties,
     Puback,
@@ -326,6 +327,65 @@ class ResumeTests(SessionCase):
         self.bob.send(Puback(65_535))
         self.say(b"3")
         self.assertEqual([1, 65_535, 2], [packet_id for packet_id, _, _ in publishes(self.bob)])
+
+
+class NarrowResumeTests(SessionCase):
+    """A client that comes back with a smaller Receive Maximum than before: v5 [MQTT-3.3.4-9]."""
+
+    limits = Limits(max_inflight_messages=5, max_queued_messages=5)
+
+    def come_back(self, receive_maximum: int) -> Peer:
+        self.bob.drop()
+        properties: Properties = {
+            PropertyId.RECEIVE_MAXIMUM: receive_maximum,
+            PropertyId.SESSION_EXPIRY_INTERVAL: 60,
+        }
+        bob = self.rig.open()
+        bob.send(Connect(Version.V5, "bob", clean_start=False, properties=properties))
+        return bob
+
+    def test_one_at_a_time(self) -> None:
+        """All that was in flight comes again, in its order, but no more at once than it takes; then the rest."""
+        self.say(b"1", b"2", b"3", b"4", b"5", b"6")
+        bob = self.come_back(1)
+        expected = [(n, b"%d" % n, n < 6) for n in range(1, 7)]
+        for packet_id, payload, dup in expected:
+            self.assertEqual([(packet_id, payload, dup)], publishes(bob))
+            bob.send(Puback(packet_id))
+        self.assertEqual(0, self.session.waiting_messages)
+
+    def test_new_messages_wait(self) -> None:
+        """Nothing new overtakes what is to be sent again."""
+        self.say(b"1", b"2", b"3")
+        bob = self.come_back(2)
+        self.say(b"new")
+        self.assertEqual([(1, b"1", True), (2, b"2", True)], publishes(bob))
+        bob.send(Puback(2), Puback(1))
+        self.assertEqual([(3, b"3", True), (4, b"new", False)], publishes(bob))
+
+    def test_handshakes_count_to_their_end(self) -> None:
+        """PUBRELs come again at once, and make room with their PUBCOMP."""
+        self.say(b"1", b"2", b"3", qos=2)
+        self.bob.send(Pubrec(1))
+        bob = self.come_back(1)
+        self.assertEqual([Pubrel(1)], bob.received())
+        bob.send(Pubcomp(1))
+        self.assertEqual([(2, b"2", True)], publishes(bob))
+        bob.send(Pubrec(2))
+        self.assertEqual([Pubrel(2)], bob.received())
+        bob.send(Pubcomp(2))
+        self.assertEqual([(3, b"3", True)], publishes(bob))
+
+    def test_acknowledged_before_it_came_again(self) -> None:
+        """An acknowledgement from before the connection broke is as good as any."""
+        self.say(b"1", b"2", b"3", b"4")
+        self.say(b"5", qos=2)
+        bob = self.come_back(1)
+        bob.received()
+        bob.send(Puback(2), Pubrec(5))
+        self.assertEqual([Pubrel(5)], bob.received())
+        bob.send(Puback(1), Pubcomp(5))
+        self.assertEqual([(3, b"3", True)], publishes(bob))
 
 
 class AccessOnResumeTests(SessionCase):
