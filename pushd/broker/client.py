@@ -8,6 +8,7 @@ turn is over (`pushd.broker.turn`). What outlives the connection is in its `Sess
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +26,7 @@ from pushd.broker.will import Will, passed_on
 from pushd.mqtt import packets
 from pushd.mqtt.codes import PropertyId, QoS, ReasonCode, RetainHandling, Version
 from pushd.mqtt.errors import ProtocolError
-from pushd.mqtt.packets import Properties, Publish, SubscriptionRequest
+from pushd.mqtt.packets import Publish, SubscriptionRequest
 from pushd.mqtt.topics import split_shared
 from pushd.mqtt.writer import encode
 
@@ -128,6 +129,20 @@ class Client:
         self.must_wait |= self._broker.store.pending
         self.send(bytes((first_byte, 2, packet_id >> 8, packet_id & 0xFF)))
 
+    def send_explained(self, packet: packets.Puback | packets.Pubrec | packets.Disconnect, why: str) -> None:
+        """
+        Send a packet with a Reason String, unless that makes it larger than the client takes
+        (v5 [MQTT-3.4.2-2], [MQTT-3.5.2-2], [MQTT-3.14.2-3]).
+
+        :param why: empty for none.
+        """
+        data = encode(packet, self.version)
+        if why:
+            explained = encode(replace(packet, properties={PropertyId.REASON_STRING: why}), self.version)
+            if self.terms is None or not 0 < self.terms.max_packet_bytes < len(explained):
+                data = explained
+        self.send(data)
+
     def send_unacknowledged(self, message: Message) -> None:
         """Send a message at QoS 0, or drop it if the client does not keep up."""
         counters = self.counters
@@ -175,9 +190,7 @@ class Client:
 
     def fits(self, message: Message) -> bool:
         """Whether the client takes packets as large as this message makes."""
-        return self.terms is None or self.terms.fits(
-            message, self.policy.mount_point, self._broker.wheel.now
-        )
+        return self.terms is None or self.terms.fits(message, self.policy.mount_point, self._broker.wheel.now)
 
     def takes_bytes_of(self, v5: bool) -> bool:
         """Whether a QoS 0 PUBLISH can be passed on as it came from a client of version 5 or of version 3."""
@@ -267,7 +280,7 @@ class Client:
             self.must_wait |= self._broker.store.pending
             self.terms.owed += packet.qos == 1
             make = packets.Puback if packet.qos == 1 else packets.Pubrec
-            self.send(encode(make(packet.packet_id, code, self._reason(code)), self.version))
+            self.send_explained(make(packet.packet_id, code), self._reason(code))
         else:
             self.accept_publish(packet.qos, packet.packet_id.to_bytes(2, "big"))
 
@@ -354,11 +367,11 @@ class Client:
         else:
             self.send(encode(self.exchange.answer(step), self.version))
 
-    def _reason(self, code: ReasonCode) -> Properties:
-        """A Reason String for the client's author, if it asked for such (v5 [MQTT-3.1.2-29])."""
+    def _reason(self, code: ReasonCode) -> str:
+        """A Reason String for the client's author, if it wants to hear of problems (v5 [MQTT-3.1.2-29])."""
         if self.terms is None or not self.terms.problem_information or code < 0x80:
-            return {}
-        return {PropertyId.REASON_STRING: code.name.replace("_", " ").lower()}
+            return ""
+        return code.name.replace("_", " ").lower()
 
     # Subscriptions
 

@@ -15,6 +15,7 @@ more is read, for clients may send on before they see the CONNACK (v5 §3.1.4).
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import cast
 
 from pushd.mqtt.codes import PacketType, PropertyId, ReasonCode, Version
 from pushd.mqtt.errors import MQTTError, ProtocolError
@@ -70,15 +71,16 @@ class Connection:
     One client's side of the protocol: bytes in, packets out, in an order that the standard allows.
 
     `version` is 3.1.1 until a CONNECT says otherwise. `max_packet_bytes` counts the fixed header; 0 is no
-    limit.
+    limit. `peer_max_packet_bytes` is the same for the other direction, once the CONNECT is there.
     """
 
-    __slots__ = ("max_packet_bytes", "phase", "version")
+    __slots__ = ("max_packet_bytes", "peer_max_packet_bytes", "phase", "version")
 
     def __init__(self, max_packet_bytes: int = 0) -> None:
         self.phase = Phase.AWAITING_CONNECT
         self.version = Version.V3_1_1
         self.max_packet_bytes = max_packet_bytes
+        self.peer_max_packet_bytes = 0
 
     def next_packet(self, data: bytes, at: int) -> tuple[Packet, int] | None:
         """
@@ -155,7 +157,9 @@ class Connection:
             self.version = announced_version(data, at) or self.version
             raise
         if read is not None and isinstance(read[0], Connect):
-            self.version = read[0].version
+            connect = read[0]
+            self.version = connect.version
+            self.peer_max_packet_bytes = cast(int, connect.properties.get(PropertyId.MAXIMUM_PACKET_SIZE, 0))
         return read
 
 

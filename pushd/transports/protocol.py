@@ -294,7 +294,10 @@ class MQTTProtocol:
             code=f"0x{code:02X} {code.name}",
             log_type="notice",
         )
-        self.write(encode(Connack(code=code, properties=_reason(cause)), self._state.version))
+        data = encode(Connack(code=code, properties=_reason(cause)), self._state.version)
+        if 0 < self._state.peer_max_packet_bytes < len(data):  # v5 [MQTT-3.2.2-19]
+            data = encode(Connack(code=code), self._state.version)
+        self.write(data)
         self._close()
 
     def write(self, data: bytes) -> None:
@@ -311,7 +314,7 @@ class MQTTProtocol:
         if self._state.phase is Phase.CLOSED and self._patience_s == CLOSE_TIMEOUT_S:
             return
         if self.client is not None and self._state.version is Version.V5 and code >= 0x80:
-            self.client.send(encode(Disconnect(code, _reason(cause)), Version.V5))  # v5 §4.13.1
+            self.client.send_explained(Disconnect(code), cause)  # v5 §4.13.1
         self._close()
 
     def _close(self) -> None:
@@ -368,7 +371,7 @@ class MQTTProtocol:
 
 
 def _reason(cause: str) -> Properties:
-    """A Reason String: allowed in CONNACK and DISCONNECT whatever the client asked for (v5 §3.1.2.11.7)."""
+    """A Reason String: allowed in a CONNACK whatever the client asked for (v5 §3.1.2.11.7)."""
     return {PropertyId.REASON_STRING: cause} if cause else {}
 
 

@@ -447,8 +447,7 @@ class EndTests(SynchronousTestCase):
     def test_version_5_peer_is_told_why(self) -> None:
         """v5 §4.13.1: a server may say DISCONNECT; version 3 has no such packet."""
         rig = Rig()
-        peer = rig.connect("ada")
-        peer.protocol._state.version = Version.V5
+        peer = rig.connect("ada", version=Version.V5)
         peer.protocol.close(ReasonCode.SERVER_SHUTTING_DOWN)
         rig.turn()
         self.assertEqual(b"\xe0\1\x8b", peer.transport.value())
