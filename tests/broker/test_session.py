@@ -345,7 +345,7 @@ class NarrowResumeTests(SessionCase):
         return bob
 
     def test_one_at_a_time(self) -> None:
-        """All that was in flight comes again, in its order, but no more at once than it takes; then the rest."""
+        """All that was in flight comes again in its order, no more at once than it takes; then the rest."""
         self.say(b"1", b"2", b"3", b"4", b"5", b"6")
         bob = self.come_back(1)
         expected = [(n, b"%d" % n, n < 6) for n in range(1, 7)]
