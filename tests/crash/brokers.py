@@ -1,0 +1,101 @@
+"""The broker that is killed: a process with a folder for what it must remember."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import signal
+from pathlib import Path
+
+from tests.processes import Ports, Program, program, twistd_command, write_settings
+
+# Queues have no limit: what they would drop is policy, not loss.
+_COMMON = """\
+listener {{mqtt}} 127.0.0.1
+allow_anonymous true
+persistence true
+persistence_location {store}/
+max_queued_messages 0
+"""
+_PUSHD = """\
+listener {http} 127.0.0.1
+protocol http
+allow_anonymous true
+"""
+_ALARMING = re.compile(r"Traceback|Unhandled|CRITICAL")
+
+
+class MortalBroker:
+    """
+    One broker with many lives: always the same settings, ports and folder.
+
+    :param kind: ``pushd`` or ``mosquitto``.
+    :param folder: an empty one, for its settings and its store.
+    :param lines: more lines for its settings.
+    """
+
+    def __init__(self, kind: str, folder: Path, lines: list[str]) -> None:
+        store = folder / "store"
+        store.mkdir()
+        self.has_gateway = kind == "pushd"
+        self._ports = Ports()
+        self._settings = folder / f"{kind}.conf"
+        text = "\n".join([_COMMON.format(store=store), *lines, ""])
+        if self.has_gateway:
+            text += _PUSHD
+            self._command = [*twistd_command(), "-n", "--pidfile=", "pushd", "-c", str(self._settings)]
+        else:
+            # Started by root, it would become a user that cannot read our files.
+            text = f"user {pwd.getpwuid(os.getuid()).pw_name}\n{text}"
+            self._command = [program("mosquitto"), "-c", str(self._settings)]
+        write_settings(self._settings, text, self._ports)
+        self._process: _Process | None = None
+
+    @property
+    def mqtt_port(self) -> int:
+        """Where MQTT clients connect to."""
+        return self._ports["mqtt"]
+
+    @property
+    def http_port(self) -> int:
+        """Where the gateway is, if it has one."""
+        return self._ports["http"]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process. It may not listen yet."""
+        return self._process is not None and self._process.is_running
+
+    def start(self) -> None:
+        """Begin a life; does not wait for anything."""
+        self._process = _Process(self._command, self._settings.parent)
+
+    def send_signal(self, number: int) -> None:
+        """Send the process a signal; see `bury`."""
+        assert self._process is not None
+        self._process.signal(number)
+
+    def bury(self) -> str:
+        """
+        Wait for the end of a life.
+
+        :return: what was wrong with it; empty if it ended by the signal that it was sent and logged no error.
+        """
+        assert self._process is not None
+        process, self._process = self._process, None
+        status = process.finish()
+        if status not in (0, -signal.SIGTERM, -signal.SIGKILL) or _ALARMING.search(process.log()):
+            return f"ended with {status}: {process}"
+        return ""
+
+    def kill(self) -> None:
+        """End it, whatever it is doing."""
+        if self._process is not None:
+            self._process.kill()
+
+
+class _Process(Program):
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None

@@ -1,0 +1,249 @@
+"""
+What was promised and what came of it: the bookkeeping of a run, without a socket or a process.
+
+Each topic has one publisher, who numbers its messages from 1. Somebody tells the ledger of every message that
+is sent, acknowledged and delivered, and of every subscription that is asked for and granted; it answers with
+findings. What is a finding:
+
+- **lost**: acknowledged to the publisher, not delivered to a session that was certainly subscribed from
+  before it was sent until after it was acknowledged;
+- **duplicate**: delivered twice at QoS 2;
+- **order**: delivered for the first time after a later one of the same topic (v3 and v5 [MQTT-4.6.0-5]; what
+  is delivered again may come out of order);
+- **uninvited**: delivered although certainly not subscribed all the time;
+- **retained**: a retained message is neither the last that was acknowledged nor a later one;
+- **session**: one that was acknowledged is gone;
+- **damaged**: not the bytes that were sent; **broken**: the broker breaks a rule of the protocol, or fails.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from enum import Enum
+
+from tests.crash.timeline import Key, Subject, Timeline
+
+
+class Standing(Enum):
+    """What is known of a subscription. From the question until the answer, nothing is."""
+
+    OFF = "off"
+    UNSURE = "unsure"
+    ON = "on"
+
+
+@dataclass(slots=True, eq=False)
+class Membership:
+    """One session and one topic. `epoch` changes with `standing`, so that a message can tell if that held."""
+
+    client_id: str
+    topic: str
+    standing: Standing = Standing.OFF
+    epoch: int = 0
+    newest: int = 0  # the highest number that was delivered
+    missing: set[int] = field(default_factory=set)  # acknowledged, due, and not here yet
+
+    def becomes(self, standing: Standing) -> None:
+        self.standing = standing
+        self.epoch += 1
+
+
+@dataclass(slots=True)
+class Message:
+    """One that was sent, until all about it is settled. The members' `epochs` are those when it was sent."""
+
+    epochs: list[int]
+    acknowledged: bool = False
+    uninvited: set[str] = field(default_factory=set)  # client ids that must not get it
+    deliveries: Counter[str] = field(default_factory=Counter)  # by client id
+
+
+@dataclass(slots=True)
+class Topic:
+    """
+    :ivar members: everybody who ever subscribes to it.
+    :ivar retained: for a topic of retained messages the values it may have now by number; empty is none.
+    """
+
+    members: dict[str, Membership] = field(default_factory=dict)
+    messages: dict[int, Message] = field(default_factory=dict)
+    sent: int = 0
+    retained: dict[int, bytes] = field(default_factory=lambda: {0: b""})
+
+
+@dataclass(slots=True)
+class Finding:
+    """Something that must not be, and how it came to be."""
+
+    kind: str
+    text: str
+    timeline: list[str]
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.kind}: {self.text}", *self.timeline])
+
+
+class Ledger:
+    """
+    :ivar findings: the first of them, with their timelines.
+    :ivar counts: of all findings, by kind.
+    """
+
+    MAX_FINDINGS = 10  # a broker that forgets everything has thousands of the same
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.topics: defaultdict[str, Topic] = defaultdict(Topic)
+        self.findings: list[Finding] = []
+        self.counts: Counter[str] = Counter()
+        self.acknowledged_count = 0
+        self.delivered_count = 0
+        self.repeated_count = 0  # deliveries of QoS 1 messages beyond the first: allowed
+        self._unsettled = 0
+
+    def found(self, kind: str, text: str, *subjects: Subject) -> None:
+        """
+        Note a finding.
+
+        :param subjects: what its timeline is about, the most telling one first.
+        """
+        self.counts[kind] += 1
+        if len(self.findings) < self.MAX_FINDINGS:
+            self.findings.append(Finding(kind, text, self.timeline.about(*subjects)))
+
+    # Subscriptions
+
+    def asked(self, client_id: str, topic: str) -> None:
+        """SUBSCRIBE or UNSUBSCRIBE is about to be sent: until the answer, either may hold."""
+        self._membership(client_id, topic).becomes(Standing.UNSURE)
+        self.timeline.note(client_id, "asks for a change of its subscription to %s", topic)
+
+    def answered(self, client_id: str, topic: str, subscribed: bool) -> None:
+        """SUBACK or UNSUBACK came."""
+        self._membership(client_id, topic).becomes(Standing.ON if subscribed else Standing.OFF)
+        self.timeline.note(client_id, "is subscribed to %s: %s", topic, subscribed)
+
+    def session_lost(self, client_id: str) -> None:
+        """The broker has forgotten an acknowledged session. What it was due is lost; it begins anew."""
+        self.found("session", f"{client_id} is not known any more", client_id)
+        for topic in self.topics.values():
+            if client_id in topic.members:
+                topic.members[client_id].becomes(Standing.OFF)
+
+    def _membership(self, client_id: str, topic: str) -> Membership:
+        members = self.topics[topic].members
+        if client_id not in members:
+            members[client_id] = Membership(client_id, topic)
+        return members[client_id]
+
+    # Messages
+
+    def sent(self, name: str, retained: bytes | None = None) -> int:
+        """
+        The next message of a topic is about to be sent.
+
+        :param retained: its payload, if it is to be retained; empty to clear.
+        :return: its number.
+        """
+        topic = self.topics[name]
+        topic.sent += 1
+        topic.messages[topic.sent] = Message([member.epoch for member in topic.members.values()])
+        if retained is not None:
+            topic.retained[topic.sent] = retained
+        self.timeline.note((name, topic.sent), "sent to %s, number %d", name, topic.sent)
+        return topic.sent
+
+    def acknowledged(self, key: Key) -> None:
+        """PUBACK, PUBCOMP or 200 came: from now on the broker answers for this message."""
+        name, number = key
+        topic = self.topics[name]
+        message = topic.messages[number]
+        if message.acknowledged:
+            return
+        message.acknowledged = True
+        self.acknowledged_count += 1
+        self.timeline.note(key, "acknowledged")
+        if number in topic.retained:
+            topic.retained = {at: value for at, value in topic.retained.items() if at >= number}
+        # Whoever became a member since then (a dict keeps its order) has no epoch and is left out.
+        for member, epoch in zip(topic.members.values(), message.epochs, strict=False):
+            if member.epoch == epoch:
+                self._settle_member(key, message, member)
+
+    def _settle_member(self, key: Key, message: Message, member: Membership) -> None:
+        has_it = member.client_id in message.deliveries
+        if member.standing is Standing.ON and not has_it:
+            member.missing.add(key[1])
+        elif member.standing is Standing.OFF:
+            message.uninvited.add(member.client_id)
+            if has_it:
+                self._uninvited(key, member.client_id)
+
+    def delivered(self, client_id: str, key: Key, qos: int) -> None:
+        """A subscriber's application got a message."""
+        name, number = key
+        topic = self.topics[name]
+        member = self._membership(client_id, name)
+        self.delivered_count += 1
+        self.timeline.note(key, "delivered to %s at QoS %d", client_id, qos)
+        message = topic.messages.get(number)
+        if message is None:
+            self._delivered_late(client_id, key, qos)
+            return
+        message.deliveries[client_id] += 1
+        member.missing.discard(number)
+        if message.deliveries[client_id] > 1:
+            self._delivered_again(client_id, key, qos)
+        elif number < member.newest:
+            self.found("order", f"{name} {number} after {member.newest}, {client_id}", key, client_id)
+        if client_id in message.uninvited:
+            self._uninvited(key, client_id)
+        member.newest = max(member.newest, number)
+
+    def _delivered_late(self, client_id: str, key: Key, qos: int) -> None:
+        name, number = key
+        if 0 < number <= self.topics[name].sent:
+            self._delivered_again(client_id, key, qos)
+        else:
+            self.found("damaged", f"{name} {number}, which nobody sent, to {client_id}", key, client_id)
+
+    def _delivered_again(self, client_id: str, key: Key, qos: int) -> None:
+        if qos == 2:
+            self.found("duplicate", f"{key[0]} {key[1]} to {client_id} at QoS 2", key, client_id)
+        else:
+            self.repeated_count += 1
+
+    def _uninvited(self, key: Key, client_id: str) -> None:
+        self.found("uninvited", f"{key[0]} {key[1]} to {client_id}", key, client_id)
+
+    def retained_values(self, values: dict[str, bytes]) -> None:
+        """
+        Somebody subscribed anew and got these retained messages.
+
+        :param values: by topic name; whatever is not there has none.
+        """
+        for name, topic in self.topics.items():
+            value = values.get(name, b"")
+            if value not in topic.retained.values():
+                allowed = ", ".join(f"{at}: {may_be[:40]!r}" for at, may_be in topic.retained.items())
+                text = f"{name} is {value[:40]!r}; may be {allowed}"
+                self.found("retained", text, (name, next(iter(topic.retained))))
+
+    # Settling
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether anything is due that has not come."""
+        return any(member.missing for topic in self.topics.values() for member in topic.members.values())
+
+    def settle(self) -> None:
+        """All that can come has come. What is missing is lost; of the rest only the numbers are kept."""
+        for name, topic in self.topics.items():
+            for member in topic.members.values():
+                for number in sorted(member.missing):
+                    self.found(
+                        "lost", f"{name} {number} for {member.client_id}", (name, number), member.client_id
+                    )
+                member.missing.clear()
+            topic.messages.clear()
