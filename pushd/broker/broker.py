@@ -146,7 +146,7 @@ class Broker:
             self.wheel.add(session)
             if session.will is not None and not self._delay_will(session.will):
                 self.send_will(session)
-            self._hand_on_shared(session)
+            self._hand_on(session.give_back_shared(lambda group: group.has_other_online(session)))
         else:
             self.end_session(session)
 
@@ -164,7 +164,7 @@ class Broker:
             del self.sessions[session.client_id]
         for filter in list(session.subscriptions):
             self._remove_subscription(session, filter)
-        self._hand_on_shared(session)
+        self._hand_on(session.give_back_shared(lambda group: True))
         if session.persistent:
             self.store.record(records.SessionEnded(session.client_id))
         session.expiry_s = 0.0
@@ -190,9 +190,10 @@ class Broker:
         else:
             self.counters.dropped("not_authorized")
 
-    def _hand_on_shared(self, session: Session) -> None:
-        """What a group's member leaves behind goes to another, as soon as it leaves (v5 §4.8.2)."""
-        for message in session.give_back_shared():
+    @staticmethod
+    def _hand_on(messages: list[Message]) -> None:
+        """What a group's member leaves behind goes to another (v5 §4.8.2)."""
+        for message in messages:
             if message.shared is not None:
                 message.shared[0].take_back(message)
 

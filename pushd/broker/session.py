@@ -349,19 +349,24 @@ class Session:
         """Whether the access rules let this session have a message of this topic name."""
         return self._broker.may_read(self, topic)
 
-    def give_back_shared(self) -> list[Message]:
+    def give_back_shared(self, wanted: Callable[[SharedGroup], bool]) -> list[Message]:
         """
         Let go of what a shared group gave this session and what nobody can say the client has: all but QoS 2
-        messages in flight, which are its own to the end (v5 [MQTT-4.8.2-5]).
+        messages in flight, which are its own to the end (v5 [MQTT-4.8.2-4], [MQTT-4.8.2-5]).
 
+        :param wanted: which groups want it back.
         :return: the messages, in their order.
         """
+
+        def is_wanted(message: Message) -> bool:
+            return message.shared is not None and wanted(message.shared[0])
+
         given_back = []
         for packet_id, message in list(self.inflight.items()):
-            if message is not None and message.shared is not None and message.qos == 1:
+            if message is not None and message.qos == 1 and is_wanted(message):
                 self._forget_in_flight(packet_id)
                 given_back.append(message)
-        return given_back + self._take_queued(lambda message: message.shared is not None)
+        return given_back + self._take_queued(is_wanted)
 
     def _take_queued(self, wanted: Callable[[Message], bool]) -> list[Message]:
         """

@@ -2,7 +2,8 @@
 Shared subscriptions: each message goes to one member of a group (v5 §4.8.2).
 
 A group stands in the trie like a session with one subscription. Members take turns; who is online and keeps
-up goes before who is not. What a member leaves behind unacknowledged when it goes is given to another.
+up goes before who is not. What a member leaves behind unacknowledged when it goes is given to another that is
+online; if there is none it waits for that member, until its session ends.
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ class SharedGroup:
         ids = (subscription.identifier,) if subscription.identifier else ()
         member.deliver(message.share(self, min(message.qos, subscription.qos), retain, ids))
 
+    def has_other_online(self, session: Session) -> bool:
+        """Whether any member but this one has a client."""
+        return any(member.client is not None for member in self._members if member is not session)
+
     def take_back(self, message: Message) -> None:
         """A member left before it acknowledged this message, which `deliver` gave to it."""
         if self._members:
@@ -92,4 +97,8 @@ class SharedGroup:
                 second = second or member
             else:
                 third = third or member
-        return second or third
+        chosen = second or third
+        if chosen is not None:
+            self._turns.remove(chosen)
+            self._turns.append(chosen)
+        return chosen
