@@ -198,8 +198,8 @@ class RestartTests(SynchronousTestCase):
         for scheme in ("mqtt", "ws"):
             for version in (V311, V5):
                 url = f"{scheme}://localhost:{broker.port(scheme)}"
-                command = [program("node"), PLAY, "sessions", "restart", version, url]
-                devices.append(Program(command, directory))
+                words = ("sessions", "restart", version, url)
+                devices.append(Program([program("node"), PLAY, *words], directory))
                 self.addCleanup(devices[-1].kill)
         for device in devices:
             device.wait_for("^ready")
