@@ -75,6 +75,7 @@ class HeldStore:
         self.records: list[Record] = []
         self.barriers: list[Deferred[None]] = []
         self.pending = False
+        self.failing: str | None = None
         self.closed = False
 
     def load(self) -> SavedState:

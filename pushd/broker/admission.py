@@ -187,6 +187,9 @@ class Admission:
         self._connection.accept(client, self._keep_alive_s())
         # What is sent again below may rest on records of the last connection that are not durable yet.
         client.must_wait = session.persistent or broker.store.pending
+        if client.will is not None:
+            # After that: a client without a session to keep is not made to wait for a disk.
+            broker.store.record(client.will.record())
         client.send(encode(Connack(present, properties=self._answer), packet.version))
         if present:
             broker.router.presence_changed(session)

@@ -108,7 +108,9 @@ class Broker:
         session.policy = policy
         session.username = username
         self.change_expiry(session, expiry_s)
-        session.will = None  # v5 [MQTT-3.1.3-9]
+        if session.will is not None:
+            session.will = None  # v5 [MQTT-3.1.3-9]
+            self.forget_will(client_id)
         return session, present
 
     def change_expiry(self, session: Session, expiry_s: float | None) -> None:
@@ -142,6 +144,7 @@ class Broker:
         session.will = client.will
         self.online -= 1
         if session.persistent:
+            self.store.record(records.SessionLeft(session.client_id, session.offline_since))
             self.router.presence_changed(session)
             self.wheel.add(session)
             if session.will is not None and not self._delay_will(session.will):
@@ -154,7 +157,7 @@ class Broker:
         """Whether a Will has to wait (v5 §3.1.3.2.2). When its session ends first, so does the wait."""
         if will.delay_s == 0:
             return False
-        will.due = self.wheel.now + will.delay_s + TICK_S
+        will.due = will.session.offline_since + will.delay_s + TICK_S
         self.wheel.add(will)
         return True
 
@@ -183,6 +186,15 @@ class Broker:
             verdict = succeed(verdict)
         verdict.addCallback(self._publish_if, message, session)
         verdict.addErrback(lambda failure: self._log.failure("a Will was not sent", failure=failure))
+        # Not before: until the message is recorded, the Will is all that there is of it.
+        verdict.addCallback(lambda _: self.forget_will(session.client_id))
+
+    def forget_will(self, client_id: str) -> None:
+        """Record that a client has no Will any more, unless it came back with another meanwhile."""
+        session = self.sessions.get(client_id)
+        client = None if session is None else session.client
+        if (session is None or session.will is None) and (client is None or client.will is None):
+            self.store.record(records.WillCleared(client_id))
 
     def _publish_if(self, verdict: Verdict, message: Message, session: Session) -> None:
         if verdict is ReasonCode.SUCCESS:
@@ -358,12 +370,30 @@ class Broker:
         for client_id, saved in list(state.sessions.items()):
             session = Session(self, policy, client_id, saved.username)
             session.restore(saved)
-            session.offline_since = self.wheel.now
+            session.offline_since = self._left_at(saved)
             self.sessions[client_id] = session
             for added in saved.subscriptions.values():
                 self._add_subscription(session, added.request, added.identifier)
             self.wheel.add(session)
+        for will in list(state.wills.values()):
+            self._restore_will(will, policy)
         self.wheel.start()
+
+    def _left_at(self, saved: records.SavedSession) -> float:
+        """When a kept session's client left: with the last process, if nothing else is known."""
+        if saved.left_at is not None:
+            return saved.left_at
+        self.store.record(records.SessionLeft(saved.client_id, self.wheel.now))
+        return self.wheel.now
+
+    def _restore_will(self, saved: records.WillSet, policy: Policy) -> None:
+        """Send the Will of a client that the last process took with it, or go on waiting."""
+        session = self.sessions.get(saved.client_id)
+        if session is None:
+            session = Session(self, policy, saved.client_id, saved.username)
+        session.will = Will(self, session, saved.fields)
+        if not session.persistent or not self._delay_will(session.will):
+            self.send_will(session)
 
     def stop(self) -> Deferred[None]:
         """Disconnect every client and make everything durable."""

@@ -331,8 +331,9 @@ class Client:
         """
         if PropertyId.SESSION_EXPIRY_INTERVAL in packet.properties:
             self._change_expiry(session_expiry(packet.properties))
-        if packet.code is ReasonCode.NORMAL_DISCONNECTION:
+        if packet.code is ReasonCode.NORMAL_DISCONNECTION and self.will is not None:
             self.will = None
+            self._broker.forget_will(self.session.client_id)
         self.connection.close(ReasonCode.SUCCESS)
 
     def _change_expiry(self, expiry_s: float | None) -> None:

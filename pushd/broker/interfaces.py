@@ -134,7 +134,8 @@ class IStore(Interface):
     follows their records; so does a PUBLISH whose packet identifier was recorded.
     """
 
-    pending: bool = Attribute("Whether anything was recorded since the last barrier was asked for.")
+    pending: bool = Attribute("Whether anything that was recorded is not durable yet.")
+    failing: str | None = Attribute("Why nothing becomes durable at the moment; None while all is well.")
 
     def load() -> SavedState | Deferred[SavedState]:
         """What was durable when the last process ended. Called once, before anything is recorded."""

@@ -3,7 +3,11 @@ What must survive, as an ordered journal of small records.
 
 Every persistent session numbers the messages that it is given (`sequence`, from 1, without gaps), so that a
 store can speak of one of them without comparing anything. Only sessions that outlive their connection are
-recorded; retained messages always are.
+recorded; retained messages always are, and so is every Will: a crash is no reason to forget that a client is
+gone, and one without a session has nobody else to tell it.
+
+Times (`Message.expires_at`, `SessionLeft.at`) are in the broker's seconds. What those count from may be
+different for every process: a store gives back what they are for the one that asks.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import TypeAlias
 
 from pushd.broker.message import Message
 from pushd.mqtt.packets import SubscriptionRequest
+from pushd.mqtt.packets import Will as WillFields
 
 
 @dataclass(slots=True)
@@ -22,6 +27,14 @@ class SessionOpened:
     client_id: str
     username: str | None
     expiry_s: float | None  # None: never
+
+
+@dataclass(slots=True)
+class SessionLeft:
+    """Its client left: the time until it expires, or until its Will is sent, has begun."""
+
+    client_id: str
+    at: float
 
 
 @dataclass(slots=True)
@@ -114,10 +127,26 @@ class RetainedCleared:
     topic: str
 
 
+@dataclass(slots=True)
+class WillSet:
+    """A client came with a Will, in place of any that was recorded before. It may have no session to keep."""
+
+    client_id: str
+    username: str | None
+    fields: WillFields  # the topic name with its mount point
+
+
+@dataclass(slots=True)
+class WillCleared:
+    """The client's Will was sent, or will not be."""
+
+    client_id: str
+
+
 Record: TypeAlias = (
-    "SessionOpened | SessionEnded | SubscriptionAdded | SubscriptionRemoved | MessageQueued | MessageDropped"
-    " | PacketIdAssigned | MessageReleased | MessageAcknowledged | PacketIdReceived | PacketIdReleased"
-    " | RetainedSet | RetainedCleared"
+    "SessionOpened | SessionLeft | SessionEnded | SubscriptionAdded | SubscriptionRemoved"
+    " | MessageQueued | MessageDropped | PacketIdAssigned | MessageReleased | MessageAcknowledged"
+    " | PacketIdReceived | PacketIdReleased | RetainedSet | RetainedCleared | WillSet | WillCleared"
 )
 
 
@@ -132,6 +161,7 @@ class SavedSession:
     queued: dict[int, Message] = field(default_factory=dict)  # by sequence, in its order
     inflight: dict[int, Message | None] = field(default_factory=dict)  # by packet id; None: released
     received: set[int] = field(default_factory=set)
+    left_at: float | None = None  # None: its client was there to the end
 
 
 @dataclass(slots=True)
@@ -140,3 +170,4 @@ class SavedState:
 
     sessions: dict[str, SavedSession] = field(default_factory=dict)
     retained: dict[str, Message] = field(default_factory=dict)
+    wills: dict[str, WillSet] = field(default_factory=dict)  # by client id

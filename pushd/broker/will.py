@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from pushd.broker.message import PASSED_ON, Message
+from pushd.broker.records import WillSet
 from pushd.mqtt.codes import PropertyId
 from pushd.mqtt.packets import Properties
 from pushd.mqtt.packets import Will as WillFields
@@ -21,13 +23,12 @@ class Will:
     On the wheel, it is the session's that waits: `due` is set when the connection is lost.
     """
 
-    __slots__ = ("_broker", "_expiry_s", "_fields", "_topic", "delay_s", "due", "session", "slot")
+    __slots__ = ("_broker", "_expiry_s", "_fields", "delay_s", "due", "session", "slot")
 
-    def __init__(self, broker: Broker, session: Session, fields: WillFields, mount_point: str) -> None:
+    def __init__(self, broker: Broker, session: Session, fields: WillFields, mount_point: str = "") -> None:
         self._broker = broker
         self.session = session
-        self._fields = fields
-        self._topic = mount_point + fields.topic
+        self._fields = replace(fields, topic=mount_point + fields.topic) if mount_point else fields
         self.delay_s = cast(int, fields.properties.get(PropertyId.WILL_DELAY_INTERVAL, 0))
         self._expiry_s = cast("int | None", fields.properties.get(PropertyId.MESSAGE_EXPIRY_INTERVAL))
         self.due: float | None = None
@@ -38,8 +39,12 @@ class Will:
         fields = self._fields
         expires_at = None if self._expiry_s is None else self._broker.expires_at(self._expiry_s)
         return Message(
-            self._topic, fields.payload, fields.qos, fields.retain, passed_on(fields.properties), expires_at
+            fields.topic, fields.payload, fields.qos, fields.retain, passed_on(fields.properties), expires_at
         )
+
+    def record(self) -> WillSet:
+        """What a store remembers of it."""
+        return WillSet(self.session.client_id, self.session.username, self._fields)
 
     def due_at(self) -> float | None:
         return self.due

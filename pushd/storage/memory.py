@@ -22,6 +22,8 @@ class MemoryStore:
     :ivar state: what is recorded so far.
     """
 
+    failing: str | None = None
+
     def __init__(self) -> None:
         self.state = r.SavedState()
         self.pending = False
@@ -48,6 +50,11 @@ def _opened(state: r.SavedState, record: r.SessionOpened) -> None:
         state.sessions[record.client_id] = session
     session.username = record.username
     session.expiry_s = record.expiry_s
+    session.left_at = None
+
+
+def _left(state: r.SavedState, record: r.SessionLeft) -> None:
+    state.sessions[record.client_id].left_at = record.at
 
 
 def _ended(state: r.SavedState, record: r.SessionEnded) -> None:
@@ -101,8 +108,17 @@ def _cleared(state: r.SavedState, record: r.RetainedCleared) -> None:
     state.retained.pop(record.topic, None)
 
 
+def _will_set(state: r.SavedState, record: r.WillSet) -> None:
+    state.wills[record.client_id] = record
+
+
+def _will_cleared(state: r.SavedState, record: r.WillCleared) -> None:
+    state.wills.pop(record.client_id, None)
+
+
 _APPLY: dict[type, Callable[[r.SavedState, Any], None]] = {
     r.SessionOpened: _opened,
+    r.SessionLeft: _left,
     r.SessionEnded: _ended,
     r.SubscriptionAdded: _subscribed,
     r.SubscriptionRemoved: _unsubscribed,
@@ -115,4 +131,6 @@ _APPLY: dict[type, Callable[[r.SavedState, Any], None]] = {
     r.PacketIdReleased: _received_released,
     r.RetainedSet: _retained,
     r.RetainedCleared: _cleared,
+    r.WillSet: _will_set,
+    r.WillCleared: _will_cleared,
 }

@@ -474,7 +474,7 @@ class StartTests(SynchronousTestCase):
         broker = Broker(rig.clock, store)
         started = broker.start(rig.policy)
         self.assertNoResult(started)
-        state = records.SavedState({"ada": records.SavedSession("ada", "a", None)})
+        state = records.SavedState({"ada": records.SavedSession("ada", "a", None, left_at=0.0)})
         loading.callback(state)
         self.successResultOf(started)
         self.assertEqual(["ada"], list(broker.sessions))

@@ -466,6 +466,7 @@ def lives(rig: Rig) -> SavedState:
                 dict(enumerate(queue, first)),
                 dict(session.inflight),
                 set(session.received or ()),
+                None if session.client else session.offline_since,
             )
     return state
 

@@ -1,139 +1,116 @@
-"""`pushd.broker.will`: when a Will is sent, and what is in it."""
+"""`pushd.broker.will`: a Will outlives the process that was to send it."""
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.broker.interfaces import Access
-from pushd.broker.will import passed_on
+from pushd.broker import records
+from pushd.broker.interfaces import Verdict
 from pushd.mqtt.codes import PropertyId, QoS, ReasonCode, Version
-from pushd.mqtt.packets import Connect, Disconnect, Properties, Publish, Will
+from pushd.mqtt.packets import Disconnect, Packet, Properties, Publish, Will
+from pushd.storage.memory import MemoryStore
 from tests.driver import Peer, Rig
 from tests.fakes import Rules
 
-P = PropertyId
+WILL = Will("gone", b"bob", QoS.AT_LEAST_ONCE)
+LATE_WILL = Will("gone", b"bob", QoS.AT_LEAST_ONCE, properties={PropertyId.WILL_DELAY_INTERVAL: 10})
+SENT = [Publish("gone", b"bob", QoS.AT_LEAST_ONCE, packet_id=1)]
 
 
-class WillCase(SynchronousTestCase):
-    """bob watches what happens to the Wills of others."""
+class RestartTests(SynchronousTestCase):
+    """A process ends without a word, and another takes up what it left behind"""
 
     def setUp(self) -> None:
-        self.rig = Rig(authorizer=Rules({(Access.WRITE, "secret")}))
-        self.bob = self.rig.connect("bob", version=Version.V5)
-        self.bob.subscribe("#", qos=2)
+        self.store = MemoryStore()
+        self.rules = Rules()
+        self.rig = Rig(authorizer=self.rules, store=self.store)
+        ada = self.rig.connect("ada", clean=False)
+        ada.subscribe("gone", qos=1)
+        ada.drop()
 
-    def mortal(
-        self, delay_s: int = 0, expiry_s: int = 0, *, payload: bytes = b"gone", topic: str = "w"
-    ) -> Peer:
-        """ada, with a Will."""
-        properties: Properties = {P.WILL_DELAY_INTERVAL: delay_s} if delay_s else {}
-        peer = self.rig.open()
-        peer.send(
-            Connect(
-                Version.V5,
-                "ada",
-                clean_start=False,
-                properties={P.SESSION_EXPIRY_INTERVAL: expiry_s},
-                will=Will(topic, payload, properties=properties),
-            )
-        )
-        return peer
+    def restart(self) -> None:
+        self.rig = Rig(authorizer=self.rules, store=self.store)
 
-    def sent(self) -> list[bytes]:
-        return [packet.payload for packet in self.bob.received() if isinstance(packet, Publish)]
+    def heard(self) -> list[Packet]:
+        """What ada is sent when she is back."""
+        return self.rig.connect("ada", clean=False).received()
 
-    def pass_time(self, seconds: float) -> None:
-        self.rig.clock.pump([0.05] * round(seconds / 0.05))
+    def bob(self, will: Will = LATE_WILL) -> Peer:
+        """Bob with a session that is kept for a minute."""
+        kept: Properties = {PropertyId.SESSION_EXPIRY_INTERVAL: 60}
+        return self.rig.connect("bob", False, version=Version.V5, will=will, properties=kept)
 
+    def test_client_without_a_session(self) -> None:
+        """A clean session is gone with the process, which is what its Will is there to say; once."""
+        self.rig.connect("bob", will=WILL)
+        self.restart()
+        self.assertEqual({}, self.store.state.wills)
+        self.restart()
+        self.assertEqual(SENT, self.heard())
 
-class DelayTests(WillCase):
-    """v5 §3.1.3.2.2"""
+    def test_farewell(self) -> None:
+        """Who said good-bye before has no Will."""
+        self.rig.connect("bob", will=WILL).send(Disconnect())
+        self.restart()
+        self.assertEqual([], self.heard())
 
-    def test_without_a_delay(self) -> None:
-        """At once."""
-        self.mortal(expiry_s=9).drop()
-        self.assertEqual([b"gone"], self.sent())
+    def test_will_that_was_sent(self) -> None:
+        """It is not sent again."""
+        self.rig.connect("bob", will=WILL).drop()
+        self.restart()
+        self.assertEqual(SENT, self.heard())
 
-    def test_delay(self) -> None:
-        """Not before it is over, and hardly after."""
-        self.mortal(3, 9).drop()
-        self.pass_time(3)
-        self.assertEqual([], self.sent())
-        self.pass_time(0.8)
-        self.assertEqual([b"gone"], self.sent())
+    def test_delay_goes_on(self) -> None:
+        """A Will that waits is sent when its time has come, counted from when its client left."""
+        self.bob().drop()
+        self.rig.clock.pump([1.0] * 4)
+        self.restart()
+        self.rig.clock.pump([1.0] * 9)
+        self.assertIn("bob", self.store.state.wills)
+        self.rig.clock.pump([1.0] * 3)
+        self.assertEqual(SENT, self.heard())
 
-    def test_session_ends_first(self) -> None:
-        """The end of the session is the end of the wait."""
-        self.mortal(9, 2).drop()
-        self.pass_time(2)
-        self.assertEqual([], self.sent())
-        self.pass_time(0.8)
-        self.assertEqual([b"gone"], self.sent())
-        self.pass_time(20)
-        self.assertEqual([], self.sent())
+    def test_delay_of_a_client_that_was_there(self) -> None:
+        """It left when the process ended: its delay begins then."""
+        self.bob()
+        self.restart()
+        self.assertIn("bob", self.store.state.wills)
+        self.rig.clock.pump([1.0] * 12)
+        self.assertEqual(SENT, self.heard())
 
-    def test_back_in_time(self) -> None:
-        """Who comes back before has nothing sent: [MQTT-3.1.3-9]."""
-        self.mortal(3, 9).drop()
-        self.pass_time(2.9)
-        self.mortal(3, 9)
-        self.pass_time(30)
-        self.assertEqual([], self.sent())
+    def test_client_that_came_back(self) -> None:
+        """Its old Will is forgotten, before and after a restart."""
+        self.bob().drop()
+        self.restart()
+        self.rig.connect("bob", False)
+        self.assertEqual({}, self.store.state.wills)
+        self.restart()
+        self.rig.clock.pump([1.0] * 20)
+        self.assertEqual([], self.heard())
 
-    def test_a_second_will_waits_its_own_time(self) -> None:
-        """The time of an earlier Will, which was discarded, is not that of a later one."""
-        self.mortal(3, 99).drop()
-        self.pass_time(2)
-        self.mortal(9, 99, payload=b"second").drop()
-        self.pass_time(8.9)
-        self.assertEqual([], self.sent())
-        self.pass_time(1)
-        self.assertEqual([b"second"], self.sent())
+    def test_verdict_that_takes_its_time(self) -> None:
+        """The Will is kept until it is known whether it may be sent."""
+        bob = self.rig.connect("bob", will=WILL)
+        self.rules.later = verdict = Deferred[Verdict]()
+        bob.drop()
+        self.assertIn("bob", self.store.state.wills)
+        verdict.callback(ReasonCode.SUCCESS)
+        self.assertEqual({}, self.store.state.wills)
 
+    def test_verdict_after_the_client_came_back(self) -> None:
+        """What becomes of the old Will says nothing of the new one."""
+        bob = self.rig.connect("bob", will=WILL)
+        self.rules.later = verdict = Deferred[Verdict]()
+        bob.drop()
+        self.rig.connect("bob", will=Will("gone", b"new"))
+        verdict.callback(ReasonCode.SUCCESS)
+        self.assertEqual(b"new", self.store.state.wills["bob"].fields.payload)
 
-class FarewellTests(WillCase):
-    """What DISCONNECT does to the Will"""
-
-    def test_normal(self) -> None:
-        """0x00 discards it: [MQTT-3.14.4-3]."""
-        self.mortal().send(Disconnect())
-        self.assertEqual([], self.sent())
-
-    def test_every_other_code(self) -> None:
-        """Any other does not: [MQTT-3.1.2-8]."""
-        for code in (ReasonCode.DISCONNECT_WITH_WILL, ReasonCode.UNSPECIFIED_ERROR):
-            self.mortal().send(Disconnect(code))
-            self.assertEqual([b"gone"], self.sent())
-
-    def test_a_wrong_one(self) -> None:
-        """A DISCONNECT that breaks a rule is no farewell."""
-        self.mortal().send(Disconnect(properties={P.SESSION_EXPIRY_INTERVAL: 5}))
-        self.assertEqual([b"gone"], self.sent())
-
-
-class MessageTests(WillCase):
-    """What is sent"""
-
-    def test_not_allowed(self) -> None:
-        """The access rules have the last word, at the time of sending."""
-        self.mortal(topic="secret").drop()
-        self.assertEqual([], self.sent())
-        self.assertEqual({"not_authorized": 1}, self.rig.broker.counters.publish_dropped)
-
-    def test_expiry_begins_when_it_is_sent(self) -> None:
-        """§3.1.3.2.4: not when the client connected."""
-        peer = self.rig.open()
-        will = Will("w", b"x", QoS.AT_LEAST_ONCE, properties={P.MESSAGE_EXPIRY_INTERVAL: 5})
-        peer.send(Connect(Version.V5, "ada", will=will))
-        self.pass_time(60)
-        peer.drop()
-        (packet,) = self.bob.received()
-        assert isinstance(packet, Publish)
-        self.assertEqual({P.MESSAGE_EXPIRY_INTERVAL: 5}, packet.properties)
-
-    def test_passed_on(self) -> None:
-        """What concerns the message is passed on, what concerns the connection is not."""
-        mixed: Properties = {P.WILL_DELAY_INTERVAL: 3, P.CONTENT_TYPE: "text", P.TOPIC_ALIAS: 1}
-        self.assertEqual({P.CONTENT_TYPE: "text"}, passed_on(mixed))
-        self.assertIsNone(passed_on({P.TOPIC_ALIAS: 1}))
-        self.assertIsNone(passed_on({}))
+    def test_session_expiry_goes_on(self) -> None:
+        """A restart does not lengthen the life of a session whose client had left before."""
+        self.bob().drop()
+        self.store.record(records.SessionLeft("bob", -55.0))
+        self.restart()
+        self.rig.clock.pump([1.0] * 6)
+        self.assertNotIn("bob", self.store.state.sessions)

@@ -21,7 +21,10 @@ from pushd.broker import records as r
 from pushd.broker.interfaces import IStore
 from pushd.broker.message import Message
 from pushd.mqtt.codes import PropertyId, QoS, RetainHandling
-from pushd.mqtt.packets import SubscriptionRequest
+from pushd.mqtt.packets import SubscriptionRequest, Will
+
+# Where things are in what `picture` makes of a session.
+LEFT_AT, QUEUED, INFLIGHT = 2, 4, 5
 
 # Topics, user names and client ids of any text, payloads of any bytes.
 IDS = ["ada", "bob", "é/👋 'quoted\"%s", ""]
@@ -38,6 +41,8 @@ def plain(message: Message | None) -> tuple[object, ...] | None:
         int(message.qos),
         bool(message.retain),
         message.properties or {},
+        message.expires_at and round(message.expires_at, 3),
+        message.subscription_ids,
     )
 
 
@@ -49,6 +54,7 @@ def picture(state: r.SavedState) -> dict[str, Any]:
             session.client_id: (
                 session.username,
                 session.expiry_s,
+                session.left_at and round(session.left_at, 3),
                 {filter: options(added) for filter, added in session.subscriptions.items()},
                 [(sequence, plain(message)) for sequence, message in session.queued.items()],
                 [(packet_id, plain(message)) for packet_id, message in session.inflight.items()],
@@ -56,6 +62,7 @@ def picture(state: r.SavedState) -> dict[str, Any]:
             )
             for session in state.sessions.values()
         },
+        "wills": {client_id: (will.username, will.fields) for client_id, will in state.wills.items()},
     }
 
 
@@ -63,7 +70,7 @@ def options(added: r.SubscriptionAdded) -> tuple[object, ...]:
     """What a store must keep of a subscription."""
     request = added.request
     flags = bool(request.no_local), bool(request.retain_as_published)
-    return request.filter, int(request.qos), *flags, added.identifier
+    return request.filter, int(request.qos), *flags, int(request.retain_handling), added.identifier
 
 
 @dataclass
@@ -75,15 +82,18 @@ class Model:
     """
 
     sessions: dict[str, tuple[str | None, float | None]] = field(default_factory=dict)
+    left: dict[str, float] = field(default_factory=dict)
     subscriptions: dict[tuple[str, str], r.SubscriptionAdded] = field(default_factory=dict)
     queued: dict[str, list[tuple[int, Message]]] = field(default_factory=dict)
     inflight: dict[str, list[tuple[int, Message | None]]] = field(default_factory=dict)
     received: dict[str, set[int]] = field(default_factory=dict)
     retained: dict[str, Message] = field(default_factory=dict)
+    wills: dict[str, r.WillSet] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
 
     def open(self, client_id: str, username: str | None, expiry_s: float | None) -> r.Record:
         self.sessions[client_id] = username, expiry_s
+        self.left.pop(client_id, None)
         for kept in (self.queued, self.inflight):
             kept.setdefault(client_id, [])
         self.received.setdefault(client_id, set())
@@ -94,7 +104,12 @@ class Model:
         for kept in (self.sessions, self.queued, self.inflight, self.received, self.sequences):
             del kept[client_id]
         self.subscriptions = {key: old for key, old in self.subscriptions.items() if key[0] != client_id}
+        self.left.pop(client_id, None)
         return r.SessionEnded(client_id)
+
+    def leave(self, client_id: str, at: float) -> r.Record:
+        self.left[client_id] = at
+        return r.SessionLeft(client_id, at)
 
     def subscribe(self, client_id: str, request: SubscriptionRequest, identifier: int) -> r.Record:
         record = r.SubscriptionAdded(client_id, request, identifier)
@@ -158,6 +173,14 @@ class Model:
     def clear(self, topic: str) -> r.Record | None:
         return None if self.retained.pop(topic, None) is None else r.RetainedCleared(topic)
 
+    def give_will(self, client_id: str, username: str | None, fields: Will) -> r.Record:
+        self.wills[client_id] = r.WillSet(client_id, username, fields)
+        return self.wills[client_id]
+
+    def take_will(self, client_id: str) -> r.Record:
+        self.wills.pop(client_id, None)
+        return r.WillCleared(client_id)
+
     def picture(self) -> dict[str, Any]:
         return {
             "retained": {topic: plain(message) for topic, message in self.retained.items()},
@@ -165,6 +188,7 @@ class Model:
                 client_id: (
                     username,
                     expiry_s,
+                    self.left.get(client_id),
                     {key[1]: options(old) for key, old in self.subscriptions.items() if key[0] == client_id},
                     [(sequence, plain(message)) for sequence, message in self.queued[client_id]],
                     [(packet_id, plain(message)) for packet_id, message in self.inflight[client_id]],
@@ -172,6 +196,7 @@ class Model:
                 )
                 for client_id, (username, expiry_s) in self.sessions.items()
             },
+            "wills": {client_id: (will.username, will.fields) for client_id, will in self.wills.items()},
         }
 
 
@@ -182,19 +207,28 @@ bodies = st.sampled_from(BODIES)
 messages = st.builds(
     Message, topics, bodies, st.integers(0, 2), st.booleans(),
     st.sampled_from([None, {PropertyId.CONTENT_TYPE: "text/plain", PropertyId.USER_PROPERTY: [("a", "1")]}]),
+    st.sampled_from([None, 12.25, 86_400.5]),
 )  # fmt: skip
+variants = st.builds(
+    Message.variant, messages, st.integers(0, 2), st.booleans(), st.sampled_from([(), (1,), (268_435_455, 2)])
+)
 requests = st.builds(
     SubscriptionRequest, st.sampled_from(["t", "t/#", "+/é"]), st.sampled_from(list(QoS)),
-    st.booleans(), st.booleans(), st.just(RetainHandling.SEND),
+    st.booleans(), st.booleans(), st.sampled_from(list(RetainHandling)),
+)  # fmt: skip
+wills = st.builds(
+    Will, topics, bodies, st.sampled_from(list(QoS)), st.booleans(),
+    st.sampled_from([{}, {PropertyId.WILL_DELAY_INTERVAL: 5, PropertyId.MESSAGE_EXPIRY_INTERVAL: 0}]),
 )  # fmt: skip
 usernames = st.sampled_from([None, "", "ada", "ü"])
 expiries = st.sampled_from([None, 1.0, 86_400.5])
 CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "open": (client_ids, usernames, expiries),
+    "leave": (client_ids, st.sampled_from([1.5, 3600.25])),
     "end": (client_ids,),
     "subscribe": (client_ids, requests, st.sampled_from([0, 1, 268_435_455])),
     "unsubscribe": (client_ids, st.sampled_from(["t", "t/#", "+/é"])),
-    "queue": (client_ids, messages),
+    "queue": (client_ids, variants),
     "drop": (client_ids,),
     "assign": (client_ids, packet_ids),
     "release": (client_ids, packet_ids),
@@ -203,7 +237,10 @@ CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "finish": (client_ids, packet_ids),
     "retain": (messages,),
     "clear": (topics,),
+    "give_will": (client_ids, usernames, wills),
+    "take_will": (client_ids,),
 }
+NEED_NO_SESSION = ("open", "retain", "clear", "give_will", "take_will")
 WEIGHTED = [*CHOICES, "open", *["queue", "assign", "subscribe"] * 2]
 steps = st.lists(
     st.one_of([st.tuples(st.just(name), st.tuples(*CHOICES[name])) for name in WEIGHTED]), max_size=60
@@ -213,8 +250,7 @@ steps = st.lists(
 def journal(model: Model, steps: Iterable[tuple[str, tuple[Any, ...]]]) -> Iterable[r.Record]:
     """Those of the steps that are legal, one by one, as the model takes them."""
     for name, arguments in steps:
-        needs_session = name not in ("open", "retain", "clear")
-        if needs_session and arguments[0] not in model.sessions:
+        if name not in NEED_NO_SESSION and arguments[0] not in model.sessions:
             continue
         step: Callable[..., r.Record | None] = getattr(model, name)
         record = step(*arguments)
@@ -269,16 +305,15 @@ class StoreContract:
 
     def test_empty(self) -> None:
         """A new store remembers nothing."""
-        self.check({"retained": {}, "sessions": {}}, self.kept())
+        self.check({"retained": {}, "sessions": {}, "wills": {}}, self.kept())
 
     def test_pending(self) -> None:
-        """`pending` says whether a barrier has something to wait for."""
+        """`pending` says whether anything is not durable yet."""
         self.check(False, self.store.pending)
         self.record(r.RetainedSet(Message("t", b"x")))
         self.check(True, self.store.pending)
-        barrier = self.store.barrier()
-        self.check(False, self.store.pending)
-        self.result(barrier)
+        self.durable()
+        self.check((False, None), (self.store.pending, self.store.failing))
 
     def test_barriers_fire_in_order(self) -> None:
         """What was recorded first is durable first."""
@@ -300,7 +335,7 @@ class StoreContract:
         self.record(r.SessionOpened("ada", None, None))
         self.record(*[r.MessageQueued("ada", n, Message("t", b"%d" % n, 1)) for n in range(1, 13)])
         self.record(*[r.PacketIdAssigned("ada", n, n) for n in (1, 2)])
-        queued = self.kept()["sessions"]["ada"][3]
+        queued = self.kept()["sessions"]["ada"][QUEUED]
         self.check(list(range(3, 13)), [sequence for sequence, _ in queued])
 
     def test_order_of_what_is_in_flight(self) -> None:
@@ -310,7 +345,7 @@ class StoreContract:
         ids = (9, 65_535, 1, 4)
         self.record(*[r.PacketIdAssigned("ada", n, packet_id) for n, packet_id in enumerate(ids, 1)])
         self.record(r.MessageReleased("ada", 65_535), r.MessageReleased("ada", 9))
-        inflight = self.kept()["sessions"]["ada"][4]
+        inflight = self.kept()["sessions"]["ada"][INFLIGHT]
         self.check([1, 4, 65_535, 9], [packet_id for packet_id, _ in inflight])
         self.check([None, None], [message for _, message in inflight[2:]])
 
@@ -320,7 +355,7 @@ class StoreContract:
         self.record(*[r.MessageQueued("ada", n, Message("t", b"%d" % n, 1)) for n in (1, 2, 3)])
         self.record(r.PacketIdAssigned("ada", 1, 1), r.PacketIdAssigned("ada", 2, 2))
         self.record(r.MessageAcknowledged("ada", 1), r.PacketIdAssigned("ada", 3, 1))
-        inflight = self.kept()["sessions"]["ada"][4]
+        inflight = self.kept()["sessions"]["ada"][INFLIGHT]
         self.check([(2, b"2"), (1, b"3")], [(packet_id, message[1]) for packet_id, message in inflight])
 
     def test_session_that_ended(self) -> None:
@@ -331,14 +366,14 @@ class StoreContract:
         self.record(r.SubscriptionAdded("ada", SubscriptionRequest("t")), r.PacketIdReceived("ada", 7))
         self.record(r.SessionEnded("ada"), r.SessionOpened("ada", "new", 60.0))
         sessions = self.kept()["sessions"]
-        self.check(("new", 60.0, {}, [], [], set()), sessions["ada"])
-        self.check([(1, plain(shared))], sessions["bob"][3])
+        self.check(("new", 60.0, None, {}, [], [], set()), sessions["ada"])
+        self.check([(1, plain(shared))], sessions["bob"][QUEUED])
 
     def test_session_that_is_opened_again(self) -> None:
         """A client that comes back keeps everything; its name and expiry are the new ones."""
         self.record(r.SessionOpened("ada", "old", None), r.SubscriptionAdded("ada", SubscriptionRequest("t")))
         self.record(r.SessionOpened("ada", "new", 5.0))
-        username, expiry_s, subscriptions, *_ = self.kept()["sessions"]["ada"]
+        username, expiry_s, _, subscriptions, *_ = self.kept()["sessions"]["ada"]
         self.check(("new", 5.0, ["t"]), (username, expiry_s, list(subscriptions)))
 
     def test_message_that_many_wait_for(self) -> None:
@@ -349,14 +384,31 @@ class StoreContract:
         for n in range(10):
             self.record(r.PacketIdAssigned(f"s{n}", 1, 1), r.MessageAcknowledged(f"s{n}", 1))
         sessions = self.kept()["sessions"]
-        self.check([[]] * 10, [sessions[f"s{n}"][3] for n in range(10)])
-        self.check([[(1, plain(push))]] * 10, [sessions[f"s{n}"][3] for n in range(10, 20)])
+        self.check([[]] * 10, [sessions[f"s{n}"][QUEUED] for n in range(10)])
+        self.check([[(1, plain(push))]] * 10, [sessions[f"s{n}"][QUEUED] for n in range(10, 20)])
 
     def test_retained(self) -> None:
         """The last one of each topic; a topic that was cleared has none."""
         self.record(*[r.RetainedSet(Message("t", b"%d" % n, n, True)) for n in range(3)])
         self.record(r.RetainedSet(Message("u", b"x")), r.RetainedCleared("u"))
-        self.check({"t": ("t", b"2", 2, True, {})}, self.kept()["retained"])
+        self.check({"t": ("t", b"2", 2, True, {}, None, ())}, self.kept()["retained"])
+
+    def test_client_that_left(self) -> None:
+        """When it did is kept until it is back, so that a restart does not lengthen its session's life."""
+        self.record(*[r.SessionOpened(client_id, None, 60.0) for client_id in ("ada", "bob")])
+        self.record(r.SessionLeft("ada", 12.5), r.SessionLeft("bob", 13.5))
+        self.durable()
+        self.record(r.SessionOpened("bob", None, 60.0))
+        sessions = self.kept()["sessions"]
+        self.check((12.5, None), (sessions["ada"][LEFT_AT], sessions["bob"][LEFT_AT]))
+
+    def test_wills(self) -> None:
+        """A client's last Will is kept, whether it has a session or not, until it is sent or withdrawn."""
+        last = Will("gone", b"x", QoS.AT_LEAST_ONCE, True, {PropertyId.WILL_DELAY_INTERVAL: 5})
+        self.record(r.WillSet("ada", None, Will("gone", b"first")), r.WillSet("ada", "a", last))
+        self.record(r.WillSet("bob", None, Will("gone", b"bob")), r.WillCleared("bob"))
+        self.record(r.WillCleared("nobody"))
+        self.check({"ada": ("a", last)}, self.kept()["wills"])
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(steps, min_size=1, max_size=3))
