@@ -10,7 +10,8 @@ findings. What is a finding:
 - **duplicate**: delivered twice at QoS 2;
 - **order**: delivered for the first time after a later one of the same topic (v3 and v5 [MQTT-4.6.0-5]; what
   is delivered again may come out of order);
-- **uninvited**: delivered although certainly not subscribed all the time;
+- **uninvited**: delivered although certainly not subscribed all the time, or meant for an earlier session of
+  the same client;
 - **retained**: a retained message is neither the last that was acknowledged nor a later one;
 - **session**: one that was acknowledged is gone;
 - **damaged**: not the bytes that were sent; **broken**: the broker breaks a rule of the protocol, or fails.
@@ -35,13 +36,19 @@ class Standing(Enum):
 
 @dataclass(slots=True, eq=False)
 class Membership:
-    """One session and one topic. `epoch` changes with `standing`, so that a message can tell if that held."""
+    """
+    One session and one topic. `epoch` changes with `standing`, so that a message can tell if that held.
+
+    :ivar newest: the highest number that was delivered.
+    :ivar beyond: numbers up to this one belong to a session that has ended.
+    """
 
     client_id: str
     topic: str
     standing: Standing = Standing.OFF
     epoch: int = 0
-    newest: int = 0  # the highest number that was delivered
+    newest: int = 0
+    beyond: int = 0
     missing: set[int] = field(default_factory=set)  # acknowledged, due, and not here yet
 
     def becomes(self, standing: Standing) -> None:
@@ -69,6 +76,7 @@ class Topic:
     members: dict[str, Membership] = field(default_factory=dict)
     messages: dict[int, Message] = field(default_factory=dict)
     sent: int = 0
+    last_acknowledged: int = 0
     retained: dict[int, bytes] = field(default_factory=lambda: {0: b""})
 
 
@@ -131,6 +139,25 @@ class Ledger:
             if client_id in topic.members:
                 topic.members[client_id].becomes(Standing.OFF)
 
+    def renews(self, client_id: str) -> None:
+        """
+        A CONNECT with Clean Start is about to be sent: nothing is due to this client any more, and nothing
+        that was acknowledged up to now may come to it.
+        """
+        self.timeline.note(client_id, "begins a new session")
+        for topic in self.topics.values():
+            if client_id in topic.members:
+                member = topic.members[client_id]
+                member.becomes(Standing.UNSURE)
+                member.missing.clear()
+                member.beyond = topic.last_acknowledged
+
+    def renewed(self, client_id: str) -> None:
+        """Its CONNACK came."""
+        for topic in self.topics.values():
+            if client_id in topic.members:
+                topic.members[client_id].becomes(Standing.OFF)
+
     def _membership(self, client_id: str, topic: str) -> Membership:
         members = self.topics[topic].members
         if client_id not in members:
@@ -162,6 +189,7 @@ class Ledger:
         if message.acknowledged:
             return
         message.acknowledged = True
+        topic.last_acknowledged = max(topic.last_acknowledged, number)
         self.acknowledged_count += 1
         self.timeline.note(key, "acknowledged")
         if number in topic.retained:
@@ -188,6 +216,8 @@ class Ledger:
         self.delivered_count += 1
         self.timeline.note(key, "delivered to %s at QoS %d", client_id, qos)
         message = topic.messages.get(number)
+        if 0 < number <= member.beyond:
+            self._uninvited(key, client_id)
         if message is None:
             self._delivered_late(client_id, key, qos)
             return

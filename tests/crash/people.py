@@ -83,6 +83,12 @@ class MQTTVisitor(Visitor):
     def connected(self) -> None:
         self.ledger.timeline.note(self.name, "is connected")
 
+    def renews(self) -> None:
+        self.ledger.renews(self.name)
+
+    def renewed(self) -> None:
+        self.ledger.renewed(self.name)
+
     def session_lost(self) -> None:
         self.ledger.session_lost(self.name)
 
@@ -171,6 +177,10 @@ class Subscriber(MQTTVisitor):
             self._is_new = False
             for topic_filter in self._filters:
                 self.ask(topic_filter, True)
+
+    def renewed(self) -> None:
+        super().renewed()
+        self._is_new = True
 
     def session_lost(self) -> None:
         super().session_lost()

@@ -92,7 +92,8 @@ class Run:
         ]
         self._sleepers = [subscriber("sleeper3", _V3, QoS(2)), subscriber("sleeper5", _V5, QoS(2))]
         stayers = [subscriber("stayer3", _V3, QoS(2)), subscriber("stayer5", _V5, QoS(1))]
-        self._subscribers = [*stayers, *self._sleepers, *self._wanderers]
+        self._renewer = subscriber("renewer5", _V5, QoS(2))
+        self._subscribers = [*stayers, *self._sleepers, *self._wanderers, self._renewer]
         self._clients: list[MQTTVisitor] = [*self._publishers, *self._subscribers]
         self._inspector = Inspector("inspector", _V5, port, ledger, own("inspector"))
 
@@ -110,7 +111,7 @@ class Run:
             self._await(self._anybody_online, "nobody is taken in")
             if self._rng.random() < 0.25:
                 self._settle()
-            self._send_some_to_sleep()
+            self._change_people()
             self._kill_after(self._rng.choice([0.05, 0.4, 1.0]) * self._rng.random())
         self._begin_life()
         self._settle()
@@ -124,7 +125,7 @@ class Run:
             self._check_alive()
             self._drop_somebody()
             if self._rng.random() < 0.05:
-                self._send_some_to_sleep()
+                self._change_people()
             if self._rng.random() < 0.03:
                 self._settle()
         self._settle()
@@ -190,7 +191,11 @@ class Run:
         for visitor, was_wanted in wanted.items():
             visitor.wanted = was_wanted
 
-    def _send_some_to_sleep(self) -> None:
+    def _change_people(self) -> None:
+        """Send some to sleep, wake others; give somebody a new session."""
+        if self._rng.random() < 0.3:
+            self._crowd.drop(self._renewer)
+            self._renewer.session.renew()
         for sleeper in self._sleepers:
             if self._rng.random() < 0.6:
                 sleeper.leave()

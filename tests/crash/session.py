@@ -53,6 +53,12 @@ class Owner(Protocol):
     def connected(self) -> None:
         """CONNACK came. Whatever was unfinished has been sent again."""
 
+    def renews(self) -> None:
+        """A CONNECT that ends the session and begins another is about to be sent."""
+
+    def renewed(self) -> None:
+        """The broker did so. Called before `connected`."""
+
     def session_lost(self) -> None:
         """The broker does not know a session that it had acknowledged. Called before `connected`."""
 
@@ -114,6 +120,7 @@ class ClientSession:
         self._window = window
         self._room = window
         self._known = False  # a CONNACK was seen
+        self._renew = False  # the next session shall be a new one
         self._received: dict[int, bytes] = {}  # payloads of QoS 2 messages by packet id, until PUBREL
         self._requests: dict[int, tuple[str, QoS | None]] = {}  # without an answer; no QoS: UNSUBSCRIBE
         self._last_id = 0
@@ -131,9 +138,14 @@ class ClientSession:
         self._reader = PacketReader(0, self.version)
         expires = {PropertyId.SESSION_EXPIRY_INTERVAL: NEVER_EXPIRES}
         properties = expires if self.version is Version.V5 and not self._clean else {}
-        self._send(
-            Connect(self.version, self.client_id, self._clean, KEEP_ALIVE_S, properties=dict(properties))
-        )
+        if self._renew:
+            self._owner.renews()
+        clean = self._clean or self._renew
+        self._send(Connect(self.version, self.client_id, clean, KEEP_ALIVE_S, properties=dict(properties)))
+
+    def renew(self) -> None:
+        """With the next connection begin a new session, in version 5: before, it would not last."""
+        self._renew = True
 
     def lost(self) -> None:
         """The connection is gone, and whatever was about to be sent."""
@@ -175,6 +187,8 @@ class ClientSession:
         announced = packet.properties.get(PropertyId.RECEIVE_MAXIMUM, 65_535)
         assert isinstance(announced, int)
         self._room = min(self._window, announced)
+        if packet.session_present and (self._renew or self._clean):
+            self._owner.surprised("CONNACK: the session of somebody who asked for a new one")
         if not packet.session_present and not self._clean:
             self._begin_anew()
         self._known = self.online = True
@@ -182,11 +196,13 @@ class ClientSession:
         self._owner.connected()
 
     def _begin_anew(self) -> None:
-        was_known = self._known
         self.outgoing.clear()
         self._received.clear()
-        if was_known:
-            self._requests.clear()
+        self._requests.clear()
+        if self._renew:
+            self._renew = False
+            self._owner.renewed()
+        elif self._known:
             self._owner.session_lost()
 
     def _resume(self) -> None:

@@ -123,6 +123,17 @@ class SubscriptionTests(LedgerTestCase):
         self.subscribe("ada", False)
         self.assert_found("lost")
 
+    def test_new_session(self) -> None:
+        """Who begins a new session is due nothing of the old one, and must not get it either."""
+        old = self.publish()
+        self.ledger.renews("ada")
+        self.ledger.renewed("ada")
+        self.subscribe("ada", True)
+        self.ledger.delivered("ada", self.publish(), 1)
+        self.assert_found()
+        self.ledger.delivered("ada", old, 1)
+        self.assert_found("uninvited")
+
     def test_session_lost(self) -> None:
         """A session that is gone is a finding, and so is each message it was due."""
         self.publish()

@@ -23,6 +23,12 @@ class Diary:
     def connected(self) -> None:
         self.told.append("connected")
 
+    def renews(self) -> None:
+        self.told.append("renews")
+
+    def renewed(self) -> None:
+        self.told.append("renewed")
+
     def session_lost(self) -> None:
         self.told.append("session lost")
 
@@ -106,6 +112,15 @@ class PublishTests(SessionTestCase):
         self.publish(1, ONE)
         self.assertEqual(self.come_back(present=False), [])
         self.assertEqual(self.diary.told, ["session lost", "connected"])
+
+    def test_new_session(self) -> None:
+        """Who wants a new session asks for it until it is there, and is not told of a loss."""
+        self.publish(1, ONE)
+        self.session.renew()
+        self.session.lost()
+        self.session.open()
+        self.assertEqual(self.come_back(present=False), [])
+        self.assertEqual(self.diary.told, ["renews", "renews", "renewed", "connected"])
 
     def test_window(self) -> None:
         """No more than 20 messages wait for their acknowledgements."""
