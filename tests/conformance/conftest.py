@@ -7,6 +7,7 @@ Each is started by the first test that names it, and serves a well-behaved clien
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -132,3 +133,72 @@ def hashed(password: bytes) -> str:
     salt = os.urandom(12)
     key = hashlib.pbkdf2_hmac("sha512", password, salt, 101)
     return f"$7$101${b64encode(salt).decode()}${b64encode(key).decode()}"
+
+
+# A door for browsers, and users who need not send their password.
+OTHER_DOORS = """
+allow_anonymous false
+password_file {folder}/passwd
+listener {port} 127.0.0.1
+listener {second_port} 127.0.0.1
+protocol websockets
+"""
+
+
+@pytest.fixture(scope="session")
+def doors_process() -> Iterator[Broker]:
+    passwd = f"anna:{scram_hash(b'pencil')}\nalice:{hashed(b'secret')}\n"
+    process = Broker("log_type all\n" + OTHER_DOORS, {"passwd": passwd}, identity=("alice", b"secret"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def doors(doors_process: Broker) -> Iterator[Broker]:
+    """Knows SCRAM-SHA-256 for anna; its second port speaks WebSocket."""
+    yield doors_process
+    doors_process.serves()
+
+
+# What version 5 announces, and a second door for version 3 alone.
+NARROW = """
+max_inflight_messages 3
+max_packet_size 1000
+message_size_limit 500
+max_keepalive 60
+retain_available false
+connect_timeout 1
+listener {port} 127.0.0.1
+allow_anonymous true
+allow_zero_length_clientid false
+max_qos 1
+max_topic_alias 3
+max_topic_alias_broker 2
+accept_protocol_versions 4,5
+listener {second_port} 127.0.0.1
+allow_anonymous true
+accept_protocol_versions 3,4
+"""
+
+
+@pytest.fixture(scope="session")
+def narrow_process() -> Iterator[Broker]:
+    process = Broker("log_type all\nper_listener_settings true\n" + NARROW)
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def narrow(narrow_process: Broker) -> Iterator[Broker]:
+    """Announces limits in version 5; its second port takes version 3 only."""
+    yield narrow_process
+    narrow_process.serves()
+
+
+def scram_hash(password: bytes, rounds: int = 4096) -> str:
+    """What a server keeps of a password for SCRAM-SHA-256."""
+    salt = os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password, salt, rounds)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    keys = (salt, hashlib.sha256(client_key).digest(), hmac.digest(salted, b"Server Key", "sha256"))
+    return f"$scram-sha-256${rounds}$" + "$".join(b64encode(key).decode() for key in keys)

@@ -1,37 +1,43 @@
-"""The statements of the standard, and that a test holds each that can be seen from outside."""
+"""That a test holds each statement of the standards which can be seen from outside, and the table of them."""
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Iterator
+import pytest
 
-from tests.conformance.statements import FOLDER, numbered_statements
+from tests.conformance import table
+from tests.conformance.statements import held, numbered_statements
 
-NUMBERED = re.compile(r"v3 \[(MQTT-[^]]+)\]")
-
-
-def held() -> Iterator[str]:
-    """What the tests beside this one say they hold; read from their sources, so that all of them count."""
-    for path in sorted(FOLDER.glob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "holds":
-                yield from (ast.literal_eval(argument) for argument in node.args)
+VERSIONS = ("v3", "v5")
 
 
-def test_every_statement_that_binds_a_server_is_held_by_a_test() -> None:
+def numbers(version: str) -> set[str]:
+    """What the tests say they hold of a version."""
+    return {tag[4:-1] for _, tag in held() if tag.startswith(version + " [")}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_statement_that_binds_a_server_is_held_by_a_test(version: str) -> None:
     """Nothing that the standard demands of a server is left to chance."""
-    numbers = {match[1] for tag in held() if (match := NUMBERED.fullmatch(tag))}
     servers = {
         number
-        for number, row in numbered_statements().items()
+        for number, row in numbered_statements(version).items()
         if row["by"] != "client" and "unseen" not in row
     }
-    assert servers - numbers == set()
+    assert servers - numbers(version) == set()
 
 
-def test_every_statement_that_a_test_names_exists() -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_statement_that_a_test_names_exists(version: str) -> None:
     """A mistyped number holds nothing."""
-    numbers = {match[1] for tag in held() if (match := NUMBERED.fullmatch(tag))}
-    assert numbers - numbered_statements().keys() == set()
-    assert [tag for tag in held() if not tag.startswith(("v3 [", "v3 §", "3.1 §", "mosquitto: "))] == []
+    assert numbers(version) - numbered_statements(version).keys() == set()
+
+
+def test_every_tag_is_of_a_kind() -> None:
+    """A mistyped version holds nothing, either."""
+    kinds = ("v3 [", "v3 §", "v5 [", "v5 §", "3.1 §", "mosquitto: ")
+    assert [tag for _, tag in held() if not tag.startswith(kinds)] == []
+
+
+def test_the_table_is_up_to_date() -> None:
+    """``python -m tests.conformance.table`` writes it anew."""
+    assert table.PLACE.read_text() == table.written()
