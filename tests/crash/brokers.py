@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -75,6 +76,16 @@ class MortalBroker:
         """Send the process a signal; see `bury`."""
         assert self._process is not None
         self._process.signal(number)
+
+    def fill_disk(self, full: bool) -> None:
+        """
+        Let none of its files grow, as if the disk were full, or let them again. Linux only.
+
+        To the process it is an error of writing (EFBIG); unlike a small file system it needs no root.
+        """
+        assert self._process is not None
+        limit = 0 if full else resource.RLIM_INFINITY
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
     def bury(self) -> str:
         """

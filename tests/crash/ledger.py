@@ -106,9 +106,10 @@ class Ledger:
         self.findings: list[Finding] = []
         self.counts: Counter[str] = Counter()
         self.acknowledged_count = 0
+        self.refused_count = 0
         self.delivered_count = 0
         self.repeated_count = 0  # deliveries of QoS 1 messages beyond the first: allowed
-        self._unsettled = 0
+        self.may_refuse = False  # the disk may be full
 
     def found(self, kind: str, text: str, *subjects: Subject) -> None:
         """
@@ -198,6 +199,12 @@ class Ledger:
         for member, epoch in zip(topic.members.values(), message.epochs, strict=False):
             if member.epoch == epoch:
                 self._settle_member(key, message, member)
+
+    def refused(self, subject: Subject, why: str) -> None:
+        """A publish or a request was answered with a failure. Whether it counts, nobody knows."""
+        self.refused_count += 1
+        if not self.may_refuse:
+            self.found("broken", f"{subject} is refused: {why}", subject)
 
     def _settle_member(self, key: Key, message: Message, member: Membership) -> None:
         has_it = member.client_id in message.deliveries

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from random import Random
 
-from pushd.mqtt.codes import QoS, Version
+from pushd.mqtt.codes import QoS, ReasonCode, Version
 from pushd.mqtt.errors import MQTTError
 from pushd.mqtt.packets import Publish
 from tests.crash.crowd import Visitor
@@ -100,6 +100,9 @@ class MQTTVisitor(Visitor):
 
     def answered(self, topic_filter: str, subscribed: bool) -> None:
         pass
+
+    def refused(self, key: Key | None, code: ReasonCode) -> None:
+        self.ledger.refused(key or self.name, code.name)
 
     def ponged(self) -> None:
         pass
@@ -304,7 +307,7 @@ class Pusher(Visitor):
         if head.startswith(b"HTTP/1.1 200"):
             self._ledger.acknowledged(self._pending)
         else:
-            self._ledger.found("broken", f"push answered by {head.splitlines()[0]!r}", self._pending)
+            self._ledger.refused(self._pending, head.splitlines()[0].decode())
         self._pending, self._answer = None, b""
 
 

@@ -4,6 +4,7 @@ Kill a broker again and again while it is busy, and count what it forgot.
     python -m tests.crash.run --kills 200
     python -m tests.crash.run --kills 20 --signal TERM
     python -m tests.crash.run --drops 500                   the broker lives, connections break
+    python -m tests.crash.run --full-disks 50               the broker lives, and cannot write for moments
     python -m tests.crash.run --kills 5 --broker mosquitto  forgets a lot: it saves every 30 minutes
 
 In each of its lives the broker is killed at a random moment: some while it starts, some just after, most in
@@ -23,236 +24,28 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
-from pushd.mqtt.codes import QoS, Version
 from tests.crash.brokers import MortalBroker
-from tests.crash.crowd import Crowd
-from tests.crash.ledger import Ledger
-from tests.crash.people import Inspector, MQTTVisitor, Publisher, Pusher, Subscriber, Wanderer
-from tests.crash.timeline import Timeline
-
-PATIENCE_S = 30.0  # for what takes a moment; a broker that takes longer hangs
-SILENCE_S = 3.0  # what has not come after such a silence will not come
-_QUIET_S = 0.1  # the same when nothing is missing, and only what is too much might still come
-
-_V3, _V5 = Version.V3_1_1, Version.V5
-_PUBLISHERS = {"p1": _V3, "p2": _V5}
+from tests.crash.ordeal import Ordeal
 
 
-class GivenUp(Exception):
-    """The broker does not do what every further step needs."""
-
-
-class Run:
-    """
-    One broker, its crowd, and what they do to it.
-
-    :ivar kills: how often the broker was ended, `early_kills` of them before it had taken anybody in.
-    """
-
-    def __init__(self, broker: MortalBroker, seed: int, number: int = signal.SIGKILL) -> None:
-        self.kills = 0
-        self.early_kills = 0
-        self.drops = 0
-        self.settlements = 0
-        self.ledger = Ledger(Timeline())
-        self._broker = broker
-        self._signal = number
-        self._rng = Random(seed)
-        self._startup_s = 0.5  # measured anew with each start
-        self._make_people(seed)
-        self._crowd = Crowd([*self._clients, self._inspector, *self._pushers])
-
-    def _make_people(self, seed: int) -> None:
-        port, ledger = self._broker.mqtt_port, self.ledger
-
-        def own(name: str) -> Random:
-            return Random(f"{seed} {name}")
-
-        def subscriber(name: str, version: Version, qos: QoS) -> Subscriber:
-            filters = {"news/#": (news, qos)}
-            return Subscriber(name, version, port, ledger, own(name), filters)
-
-        topics = {name: _topics_of(name) for name in (*_PUBLISHERS, "pusher")}
-        news = [topic for mine in topics.values() for topic in mine if topic.startswith("news/")]
-        self._publishers = [
-            Publisher(name, version, port, ledger, own(name), topics[name])
-            for name, version in _PUBLISHERS.items()
-        ]
-        self._pushers: list[Pusher] = []
-        if self._broker.has_gateway:
-            self._pushers = [Pusher(self._broker.http_port, ledger, own("pusher"), topics["pusher"])]
-        single = {topic: ([topic], QoS(1 + place % 2)) for place, topic in enumerate(news)}
-        self._wanderers = [
-            Wanderer(name, version, port, ledger, own(name), single)
-            for name, version in (("wanderer3", _V3), ("wanderer5", _V5))
-        ]
-        self._sleepers = [subscriber("sleeper3", _V3, QoS(2)), subscriber("sleeper5", _V5, QoS(2))]
-        stayers = [subscriber("stayer3", _V3, QoS(2)), subscriber("stayer5", _V5, QoS(1))]
-        self._renewer = subscriber("renewer5", _V5, QoS(2))
-        self._subscribers = [*stayers, *self._sleepers, *self._wanderers, self._renewer]
-        self._clients: list[MQTTVisitor] = [*self._publishers, *self._subscribers]
-        self._inspector = Inspector("inspector", _V5, port, ledger, own("inspector"))
-
-    # The two kinds of run
-
-    def with_kills(self, kills: int) -> None:
-        """Let the broker live so often that it is killed this often."""
-        while self.kills < kills:
-            self._begin_life()
-            if self._rng.random() < 0.15:
-                self._kill_after(self._rng.uniform(0.0, 1.2 * self._startup_s))
-                continue
-            if self._rng.random() < 0.3:
-                self._look_first()
-            self._await(self._anybody_online, "nobody is taken in")
-            if self._rng.random() < 0.25:
-                self._settle()
-            self._change_people()
-            self._kill_after(self._rng.choice([0.05, 0.4, 1.0]) * self._rng.random())
-        self._begin_life()
-        self._settle()
-        self._end_life(signal.SIGTERM)
-
-    def with_drops(self, drops: int) -> None:
-        """Let the broker live, and break this many connections."""
-        self._begin_life()
-        while self.drops < drops:
-            self._crowd.pump(0.1 * self._rng.random())
-            self._check_alive()
-            self._drop_somebody()
-            if self._rng.random() < 0.05:
-                self._change_people()
-            if self._rng.random() < 0.03:
-                self._settle()
-        self._settle()
-        self._end_life(signal.SIGTERM)
-
-    def close(self) -> None:
-        """Leave nothing behind."""
-        self._crowd.close()
-        self._broker.kill()
-
-    # Lives
-
-    def _begin_life(self) -> None:
-        self.ledger.timeline.note(None, "the broker is started")
-        self._broker.start()
-        self._born = time.monotonic()
-
-    def _kill_after(self, seconds: float) -> None:
-        self._crowd.pump(seconds)
-        self.early_kills += not self._anybody_online()
-        self.kills += 1
-        self._end_life(self._signal)
-
-    def _end_life(self, number: int) -> None:
-        self._check_alive()
-        self.ledger.timeline.note(None, "the broker is sent signal %d", number)
-        self._broker.send_signal(number)
-        if number != signal.SIGKILL:
-            # It says good-bye while they still publish.
-            self._crowd.pump_while(lambda: self._broker.is_running, PATIENCE_S)
-        wrong = self._broker.bury()
-        if wrong:
-            self.ledger.found("broken", wrong, None)
-        self._crowd.pump_while(self._anybody_connected, PATIENCE_S)
-
-    def _check_alive(self) -> None:
-        if not self._broker.is_running:
-            raise GivenUp(f"the broker ended by itself: {self._broker.bury()}")
-
-    def _anybody_online(self) -> bool:
-        online = any(client.online for client in [*self._clients, self._inspector])
-        if online and self._born:
-            self._startup_s, self._born = time.monotonic() - self._born, 0.0
-        return online
-
-    def _anybody_connected(self) -> bool:
-        return any(self._crowd.is_connected(visitor) for visitor in self._crowd.visitors)
-
-    def _await(self, condition: Callable[[], bool], trouble: str) -> None:
-        """Let everybody act until something holds."""
-        if self._crowd.pump_while(lambda: self._broker.is_running and not condition(), PATIENCE_S):
-            raise GivenUp(trouble)
-        self._check_alive()
-
-    # People
-
-    def _look_first(self) -> None:
-        """Before anybody else comes, compare what is retained with what may be."""
-        wanted = {visitor: visitor.wanted for visitor in self._crowd.visitors}
-        for visitor in wanted:
-            visitor.wanted = visitor is self._inspector
-        self._await(lambda: not self._inspector.wanted, "the inspector is not served")
-        for visitor, was_wanted in wanted.items():
-            visitor.wanted = was_wanted
-
-    def _change_people(self) -> None:
-        """Send some to sleep, wake others; give somebody a new session."""
-        if self._rng.random() < 0.3:
-            self._crowd.drop(self._renewer)
-            self._renewer.session.renew()
-        for sleeper in self._sleepers:
-            if self._rng.random() < 0.6:
-                sleeper.leave()
-            else:
-                sleeper.wanted = True
-
-    def _drop_somebody(self) -> None:
-        visitor = self._rng.choice(self._crowd.visitors)
-        # A push whose connection breaks could reach the broker after the one that follows on the next.
-        may_break = visitor.is_done or not isinstance(visitor, Pusher)
-        if may_break and self._crowd.is_connected(visitor):
-            self.drops += 1
-            self.ledger.timeline.note(visitor.name, "loses its connection")
-            self._crowd.drop(visitor, reset=self._rng.random() < 0.5)
-
-    def _set_busy(self, busy: bool) -> None:
-        for visitor in self._crowd.visitors:
-            visitor.busy = busy
-
-    # The balance
-
-    def _settle(self) -> None:
-        """Stop the traffic, let everything arrive, and compare."""
-        self._set_busy(False)
-        for client in self._clients:
-            client.wanted = True
-        people = [*self._clients, *self._pushers]
-        self._await(lambda: all(one.is_done for one in people), "something is never acknowledged")
-        self._crowd.pump_while(lambda: self.ledger.is_missing and not self._silent_for(SILENCE_S), 600.0)
-        self._await(lambda: self._silent_for(_QUIET_S), "the broker goes on and on")
-        self._inspector.wanted = True
-        self._await(lambda: not self._inspector.wanted, "the inspector is not served")
-        self.ledger.settle()
-        self.ledger.timeline.note(None, "settled")
-        self.settlements += 1
-        self._set_busy(True)
-
-    def _silent_for(self, seconds: float) -> bool:
-        return time.monotonic() - self._crowd.heard_at > seconds
-
-
-def _topics_of(publisher: str) -> dict[str, QoS]:
-    """Two topics of news and two of retained messages, one at QoS 1 and one at QoS 2 each."""
-    return {f"{kind}/{publisher}/{qos:d}": qos for kind in ("news", "retained") for qos in (QoS(1), QoS(2))}
-
-
-def report(run: Run, seed: int, seconds: float) -> str:
+def report(ordeal: Ordeal, seed: int, seconds: float) -> str:
     """The last line."""
-    ledger, counts = run.ledger, run.ledger.counts
+    ledger, counts = ordeal.ledger, ordeal.ledger.counts
     others = ("order", "uninvited", "retained", "session", "damaged", "broken")
-    return (
-        f"seed {seed}: {run.kills} kills ({run.early_kills} during start-up), {run.drops} drops, "
-        f"{run.settlements} balances in {seconds:.0f} s; {ledger.acknowledged_count} messages acknowledged, "
-        f"{ledger.delivered_count} delivered, {ledger.repeated_count} repeated at QoS 1; "
-        f"{counts['lost']} lost, {counts['duplicate']} duplicates, "
-        + ", ".join(f"{kind} {counts[kind]}" for kind in others)
-    )
+    parts = [
+        f"{ordeal.kills} kills ({ordeal.early_kills} during start-up)",
+        f"{ordeal.drops} drops",
+        f"{ordeal.full_disks} full disks",
+        f"{ordeal.settlements} balances in {seconds:.0f} s; {ledger.acknowledged_count} acknowledged",
+        f"{ledger.refused_count} refused",
+        f"{ledger.delivered_count} delivered",
+        f"{ledger.repeated_count} repeated at QoS 1; {counts['lost']} lost",
+        f"{counts['duplicate']} duplicates",
+        *(f"{kind} {counts[kind]}" for kind in others),
+    ]
+    return f"seed {seed}: " + ", ".join(parts)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -260,14 +53,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash.run", description="Kill a broker and count.")
     parser.add_argument("--kills", type=int, default=0, help="how often to kill it")
     parser.add_argument("--drops", type=int, default=0, help="instead, how many connections to break")
+    parser.add_argument("--full-disks", type=int, default=0, help="instead, how often to let it not write")
     parser.add_argument("--signal", choices=("KILL", "TERM"), default="KILL", help="what it is killed with")
     parser.add_argument("--broker", choices=("pushd", "mosquitto"), default="pushd")
     parser.add_argument("--durability", choices=("full", "normal", "off"), help="pushd's; default: its own")
     parser.add_argument("--line", action="append", default=[], help="one more line for its settings")
     parser.add_argument("--seed", type=int, default=None, help="default: a new one")
     options = parser.parse_args(arguments)
-    if not options.kills and not options.drops:
-        parser.error("one of --kills and --drops is needed")
+    if not options.kills | options.drops | options.full_disks:
+        parser.error("one of --kills, --drops and --full-disks is needed")
     return options
 
 
@@ -280,20 +74,17 @@ def main(arguments: list[str]) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pushd-crash-") as folder:
         broker = MortalBroker(options.broker, Path(folder), lines)
-        run = Run(broker, seed, signal.Signals[f"SIG{options.signal}"])
-        try:
-            if options.kills:
-                run.with_kills(options.kills)
-            else:
-                run.with_drops(options.drops)
-        except GivenUp as trouble:
-            run.ledger.found("broken", str(trouble), None)
-        finally:
-            run.close()
-    for finding in run.ledger.findings:
+        ordeal = Ordeal(broker, seed, signal.Signals[f"SIG{options.signal}"])
+        if options.kills:
+            ordeal.endure(lambda: ordeal.with_kills(options.kills))
+        elif options.drops:
+            ordeal.endure(lambda: ordeal.with_drops(options.drops))
+        else:
+            ordeal.endure(lambda: ordeal.with_full_disks(options.full_disks))
+    for finding in ordeal.ledger.findings:
         print(finding, "\n")
-    print(report(run, seed, time.monotonic() - began))
-    return 1 if run.ledger.counts else 0
+    print(report(ordeal, seed, time.monotonic() - began))
+    return 1 if ordeal.ledger.counts else 0
 
 
 if __name__ == "__main__":

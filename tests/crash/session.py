@@ -76,6 +76,14 @@ class Owner(Protocol):
     def answered(self, topic_filter: str, subscribed: bool) -> None:
         """SUBACK or UNSUBACK came."""
 
+    def refused(self, key: Key | None, code: ReasonCode) -> None:
+        """
+        The broker said no.
+
+        :param key: the message that it was said to, which is not sent again; ``None`` for a request or a
+            CONNECT, which are.
+        """
+
     def ponged(self) -> None:
         """PINGRESP came."""
 
@@ -182,7 +190,7 @@ class ClientSession:
 
     def _on_connack(self, packet: Connack) -> None:
         if packet.code:
-            self._owner.surprised(f"CONNACK: {packet.code.name}")
+            self._owner.refused(None, packet.code)
             return
         announced = packet.properties.get(PropertyId.RECEIVE_MAXIMUM, 65_535)
         assert isinstance(announced, int)
@@ -235,7 +243,7 @@ class ClientSession:
             return
         del self.outgoing[packet.packet_id]
         if packet.code >= _FAILURE:
-            self._owner.surprised(f"{packet} for {message.key}")
+            self._owner.refused(message.key, packet.code)
             return
         if isinstance(packet, Pubrec):
             message.released = True
@@ -297,11 +305,15 @@ class ClientSession:
 
     def _on_answer(self, packet: Suback | Unsuback) -> None:
         request = self._requests.pop(packet.packet_id, None)
-        if request is None or any(code >= _FAILURE for code in packet.codes):
-            self._owner.surprised(f"{packet} for {request}")
+        if request is None:
+            self._owner.surprised(f"{packet} without a question")
             return
         topic_filter, qos = request
-        self._owner.answered(topic_filter, qos is not None)
+        if any(code >= _FAILURE for code in packet.codes):
+            self._owner.refused(None, packet.codes[0])
+            self._ask(topic_filter, qos)
+        else:
+            self._owner.answered(topic_filter, qos is not None)
 
     # Packets
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.crash.brokers import MortalBroker
-from tests.crash.run import Run, report
+from tests.crash.ordeal import Ordeal
+from tests.crash.run import report
 
 SEED = 1
 
@@ -20,19 +21,19 @@ SEED = 1
 class ShortRunTests(SynchronousTestCase):
     """Publishers and subscribers at full speed, while something breaks."""
 
-    def assert_balanced(self, *steps: Callable[[Run], None]) -> None:
-        """Nothing is wrong after these."""
-        with tempfile.TemporaryDirectory(prefix="pushd-crash-") as folder:
-            run = Run(MortalBroker("pushd", Path(folder), []), SEED)
-            try:
-                for step in steps:
-                    step(run)
-            finally:
-                run.close()
-        findings = "\n\n".join(map(str, run.ledger.findings))
-        assert not run.ledger.counts, f"{findings}\n{report(run, SEED, 0.0)}"
-        assert run.ledger.acknowledged_count > 100 * run.settlements > 0
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory(prefix="pushd-crash-")
+        self.addCleanup(folder.cleanup)
+        self.ordeal = Ordeal(MortalBroker("pushd", Path(folder.name), []), SEED)
+
+    def assert_balanced(self, trouble: Callable[[], None]) -> None:
+        """Nothing is wrong after this."""
+        self.ordeal.endure(trouble)
+        ledger = self.ordeal.ledger
+        findings = "\n\n".join(map(str, ledger.findings))
+        assert not ledger.counts, f"{findings}\n{report(self.ordeal, SEED, 0.0)}"
+        assert ledger.acknowledged_count > 100 * self.ordeal.settlements > 0
 
     def test_broken_connections(self) -> None:
         """Connections break, some with packets on their way; sessions go on where they were."""
-        self.assert_balanced(lambda run: run.with_drops(40))
+        self.assert_balanced(lambda: self.ordeal.with_drops(40))

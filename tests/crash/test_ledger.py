@@ -54,6 +54,16 @@ class DeliveryTests(LedgerTestCase):
         self.ledger.delivered("ada", ("news", self.ledger.sent("news")), 2)
         self.assert_found()
 
+    def test_refused(self) -> None:
+        """A message that is refused is due to nobody; that it is refused must have a reason."""
+        self.ledger.sent("news")
+        self.ledger.may_refuse = True
+        self.ledger.refused(("news", 1), "the disk is full")
+        self.assert_found()
+        self.ledger.may_refuse = False
+        self.ledger.refused("ada", "banned")
+        self.assert_found("broken")
+
     def test_twice_at_qos_2(self) -> None:
         """That is a duplicate, however late the second one comes."""
         key = self.publish()

@@ -41,6 +41,9 @@ class Diary:
     def answered(self, topic_filter: str, subscribed: bool) -> None:
         self.told.append((topic_filter, subscribed))
 
+    def refused(self, key: Key | None, code: ReasonCode) -> None:
+        self.told.append(("refused", key))
+
     def ponged(self) -> None:
         self.told.append("ponged")
 
@@ -128,6 +131,17 @@ class PublishTests(SessionTestCase):
             self.assertTrue(self.session.has_room)
             self.publish(number, ONE)
         self.assertFalse(self.session.has_room)
+
+    def test_refused(self) -> None:
+        """A message that the broker does not take, in version 5, is not sent again."""
+        self.session = ClientSession("ada", Version.V5, self.diary, self.outbox)
+        self.session.open()
+        for number, qos in ((1, ONE), (2, TWO)):
+            self.publish(number, qos)
+        for packet in (Puback(1, ReasonCode.QUOTA_EXCEEDED), Pubrec(2, ReasonCode.QUOTA_EXCEEDED)):
+            self.session.receive(encode(packet, Version.V5))
+        self.assertEqual(self.diary.told, [("refused", ("news", 1)), ("refused", ("news", 2))])
+        self.assertTrue(self.session.is_idle)
 
     def test_stray_acknowledgements(self) -> None:
         """An acknowledgement of nothing, or of the wrong kind, is a surprise."""
