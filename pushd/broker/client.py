@@ -24,7 +24,15 @@ from pushd.broker.shared import shared_filter
 from pushd.broker.terms import Terms, session_expiry
 from pushd.broker.will import Will, passed_on
 from pushd.mqtt import packets
-from pushd.mqtt.codes import PropertyId, QoS, ReasonCode, RetainHandling, Version
+from pushd.mqtt.codes import (
+    LEGAL_CODES,
+    PacketType,
+    PropertyId,
+    QoS,
+    ReasonCode,
+    RetainHandling,
+    Version,
+)
 from pushd.mqtt.errors import ProtocolError
 from pushd.mqtt.packets import Publish, SubscriptionRequest
 from pushd.mqtt.topics import split_shared
@@ -280,6 +288,7 @@ class Client:
             self.must_wait |= self._broker.store.pending
             self.terms.owed += packet.qos == 1
             make = packets.Puback if packet.qos == 1 else packets.Pubrec
+            code = _sayable(code, PacketType.PUBACK)
             self.send_explained(make(packet.packet_id, code), self._reason(code))
         else:
             self.accept_publish(packet.qos, packet.packet_id.to_bytes(2, "big"))
@@ -364,7 +373,8 @@ class Client:
         if step.code is ReasonCode.SUCCESS and step.username != self.session.username:
             step = AuthStep(ReasonCode.NOT_AUTHORIZED)  # a session does not change hands
         if step.code >= 0x80:
-            self.connection.close(step.code, "re-authentication failed")  # v5 [MQTT-4.12.1-2]
+            code = _sayable(step.code, PacketType.DISCONNECT)
+            self.connection.close(code, "re-authentication failed")  # v5 [MQTT-4.12.1-2]
         else:
             self.send(encode(self.exchange.answer(step), self.version))
 
@@ -411,7 +421,7 @@ class Client:
         curious: list[Subscription] = []
         for request, verdict in zip(packet.requests, verdicts, strict=True):
             if verdict is not ReasonCode.SUCCESS:
-                codes.append(verdict or ReasonCode.NOT_AUTHORIZED)
+                codes.append(_sayable(verdict or ReasonCode.NOT_AUTHORIZED, PacketType.SUBACK))
                 continue
             request.filter = self._mounted(request.filter)
             request.qos = QoS(min(request.qos, self.policy.max_qos))
@@ -476,6 +486,11 @@ class Client:
 
 # What all clients that have not published yet share. Never written to.
 NO_ROUTES: dict[bytes, Route] = {}
+
+
+def _sayable(code: ReasonCode, kind: PacketType) -> ReasonCode:
+    """A verdict as a packet can say it: whoever decides does not know the codes that each may have."""
+    return LEGAL_CODES[kind].get(code, ReasonCode.NOT_AUTHORIZED)
 
 
 def _wants_retained(request: SubscriptionRequest, is_new: bool) -> bool:

@@ -377,3 +377,49 @@ class VersionTests(SynchronousTestCase):
         peer.subscribe("t", qos=1)
         rig.connect("bob").publish("t", b"x", qos=1)
         self.assertEqual([Publish("t", b"x", QOS1, packet_id=1)], peer.received())
+
+
+class Version5Tests(SynchronousTestCase):
+    """What a version 5 client is told that version 3 has no words for"""
+
+    def setUp(self) -> None:
+        self.rules = Rules({(Access.WRITE, "secret"), (Access.SUBSCRIBE, "secret")})
+        self.rig = Rig(authorizer=self.rules)
+        self.ada = self.rig.connect("ada", version=Version.V5)
+
+    def codes(self) -> list[ReasonCode]:
+        return [packet.code for packet in self.ada.received() if isinstance(packet, (Puback, Pubrec))]
+
+    def test_refused_publish(self) -> None:
+        """0x87 in PUBACK and PUBREC; a refused QoS 2 message holds no identifier."""
+        self.ada.publish("secret", b"x", qos=1)
+        self.ada.publish("secret", b"x", qos=2, packet_id=2)
+        self.assertEqual([ReasonCode.NOT_AUTHORIZED] * 2, self.codes())
+        self.assertFalse(self.rig.broker.sessions["ada"].received)
+
+    def test_refused_subscription(self) -> None:
+        """0x87 stands where its filter stood, in a group, too."""
+        no = ReasonCode.NOT_AUTHORIZED
+        granted = self.ada.subscribe("a", "secret", "$share/g/secret", "$share/g/a", qos=1)
+        self.assertEqual([ReasonCode.GRANTED_QOS_1, no, no, ReasonCode.GRANTED_QOS_1], granted)
+
+    def test_verdicts_that_a_packet_cannot_say(self) -> None:
+        """Rules may answer with any code; what PUBACK or SUBACK does not have becomes 0x87."""
+        for _ in range(2):
+            self.rules.later = succeed(ReasonCode.SERVER_UNAVAILABLE)
+            self.ada.publish("t", b"x", qos=1)
+        self.assertEqual([ReasonCode.NOT_AUTHORIZED] * 2, self.codes())
+        self.rules.later = succeed(ReasonCode.SERVER_UNAVAILABLE)
+        self.assertEqual([ReasonCode.NOT_AUTHORIZED], self.ada.subscribe("t"))
+
+    def test_nobody_there(self) -> None:
+        """0x10 when nobody gets it, on the express lane, too."""
+        for packet_id in (1, 2):
+            self.ada.publish("t", b"x", qos=1, packet_id=packet_id)
+        self.assertEqual([ReasonCode.NO_MATCHING_SUBSCRIBERS] * 2, self.codes())
+
+    def test_unknown_identifiers(self) -> None:
+        """0x92 for what we know nothing of."""
+        gone = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+        self.ada.send(Pubrel(9), Pubrec(9), Puback(9), Pubcomp(9))
+        self.assertEqual([Pubcomp(9, gone), Pubrel(9, gone)], self.ada.received())
