@@ -8,10 +8,12 @@ from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tests.processes import DEADLINE_S
 
-V31, V311 = MQTTProtocolVersion.MQTTv31, MQTTProtocolVersion.MQTTv311
+V31, V311, V5 = MQTTProtocolVersion.MQTTv31, MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
 
 
 class Device:
@@ -21,7 +23,8 @@ class Device:
     :ivar connects: of the code and *session present* of each CONNACK.
     :ivar arrived: of messages.
     :ivar acknowledged: of packet identifiers: of own publishes, subscriptions and the end of subscriptions.
-    :ivar ends: one for each connection that ended.
+    :ivar ends: for each connection that ended, why, in paho's words for reason codes.
+    :ivar session_present: what the last CONNACK said.
     """
 
     def __init__(self, client_id: str, version: MQTTProtocolVersion = V311, **flags: Any) -> None:
@@ -33,7 +36,8 @@ class Device:
         self.connects: SimpleQueue[tuple[int, bool]] = SimpleQueue()
         self.arrived: SimpleQueue[MQTTMessage] = SimpleQueue()
         self.acknowledged: SimpleQueue[int] = SimpleQueue()
-        self.ends: SimpleQueue[None] = SimpleQueue()
+        self.ends: SimpleQueue[str] = SimpleQueue()
+        self.session_present = False
         self.client.on_connect = lambda _, __, told, code, ___: self.connects.put(
             (code.value, told.session_present)
         )
@@ -41,23 +45,35 @@ class Device:
         self.client.on_publish = lambda _, __, packet_id, *more: self.acknowledged.put(packet_id)
         self.client.on_subscribe = lambda _, __, packet_id, *more: self.acknowledged.put(packet_id)
         self.client.on_unsubscribe = lambda _, __, packet_id, *more: self.acknowledged.put(packet_id)
-        self.client.on_disconnect = lambda *_: self.ends.put(None)
+        self.client.on_disconnect = lambda _, __, ___, code, ____: self.ends.put(str(code))
 
-    def connect(self, port: int) -> tuple[int, bool]:
-        """:return: what the CONNACK says."""
-        self.client.connect("localhost", port)
+    def connect(self, port: int, **flags: Any) -> tuple[int, bool]:
+        """
+        :param flags: paho's own.
+        :return: what the CONNACK says.
+        """
+        self.client.connect("localhost", port, **flags)
         self.client.loop_start()
-        return self.connects.get(timeout=DEADLINE_S)
+        code, self.session_present = self.connects.get(timeout=DEADLINE_S)
+        return code, self.session_present
 
-    def subscribe(self, filter: str, qos: int) -> None:
-        """Until it is acknowledged."""
-        result, _ = self.client.subscribe(filter, qos)
+    def subscribe(self, filter: str, how: Any, said: Properties | None = None) -> None:
+        """
+        Until it is acknowledged.
+
+        :param how: the QoS; with version 5 also `SubscribeOptions`.
+        """
+        if self.client.protocol == V5:
+            options = SubscribeOptions(how) if isinstance(how, int) else how
+            result, _ = self.client.subscribe(filter, options=options, properties=said)
+        else:
+            result, _ = self.client.subscribe(filter, how)
         assert result == MQTTErrorCode.MQTT_ERR_SUCCESS
         self.acknowledged.get(timeout=DEADLINE_S)
 
-    def publish(self, topic: str, payload: bytes | str, qos: int = 1) -> None:
+    def publish(self, topic: str, payload: bytes | str, qos: int = 1, said: Properties | None = None) -> None:
         """Until it is acknowledged."""
-        self.client.publish(topic, payload, qos).wait_for_publish(DEADLINE_S)
+        self.client.publish(topic, payload, qos, properties=said).wait_for_publish(DEADLINE_S)
 
     def next_message(self) -> MQTTMessage:
         return self.arrived.get(timeout=DEADLINE_S)

@@ -86,6 +86,13 @@ export class Device {
     return (await this.messages.take(count)).map(({ payload }) => payload);
   }
 
+  /** Those before the last one. */
+  async payloadsUntil(last) {
+    const payloads = [];
+    while (payloads.at(-1) !== last) payloads.push(...(await this.nextPayloads(1)));
+    return payloads.slice(0, -1);
+  }
+
   /** With a DISCONNECT. */
   async leave(properties) {
     await this.client.endAsync(false, properties ? { properties } : {});
