@@ -176,21 +176,43 @@ class Session:
         client.send_acknowledged(message, packet_id)
 
     def _enqueue(self, message: Message) -> None:
-        limits = self._broker.limits
         if self.queue is None:
             self.queue = deque()
         size = len(message.payload)
-        # Mosquitto's way: a full queue drops the newest; the first limit that is reached counts.
-        if 0 < limits.max_queued_messages <= len(self.queue) or (
-            0 < limits.max_queued_bytes < self.queued_bytes + size
-        ):
-            self._broker.counters.dropped("queue_full")
-            return
+        if self._is_full(self.queue, size):
+            self._drop_expired(self.queue)
+            if self._is_full(self.queue, size):
+                self._broker.counters.dropped("queue_full")
+                return
         self.queue.append(message)
         self.queued_bytes += size
         if self.expiry_s != 0.0:
             self.sequence += 1
             self._broker.store.record(records.MessageQueued(self.client_id, self.sequence, message))
+
+    def _is_full(self, queue: deque[Message], size: int) -> bool:
+        """Mosquitto's way: a full queue drops the newest; the first limit that is reached counts."""
+        limits = self._broker.limits
+        if 0 < limits.max_queued_messages <= len(queue):
+            return True
+        return 0 < limits.max_queued_bytes < self.queued_bytes + size
+
+    def _drop_expired(self, queue: deque[Message]) -> None:
+        """
+        What is at the head of the queue and has expired takes nobody's place. Behind the first that has not
+        it stays: to look at a thousand for each one that comes would be too much.
+        """
+        now = self._broker.wheel.now
+        while queue and queue[0].expired(now):
+            self._drop_queued(self._pop(queue)[0], "expired")
+
+    def _pop(self, queue: deque[Message]) -> tuple[int, Message]:
+        """Take the next message out of the queue, with its number."""
+        # Nothing is ever taken out of the middle, so the place in the queue tells the number.
+        sequence = self.sequence - len(queue) + 1
+        message = queue.popleft()
+        self.queued_bytes -= len(message.payload)
+        return sequence, message
 
     def _fill_window(self, client: Client) -> None:
         """Send what waits as far as the window allows."""
@@ -198,10 +220,7 @@ class Session:
             self._send_again(client, self.unsent)
         queue = self.queue
         while queue and len(self.inflight) < client.window:
-            # Nothing is ever taken out of the middle, so the place in the queue tells the number.
-            sequence = self.sequence - len(queue) + 1
-            message = queue.popleft()
-            self.queued_bytes -= len(message.payload)
+            sequence, message = self._pop(queue)
             if message.expired(self._broker.wheel.now):
                 self._drop_queued(sequence, "expired")
             else:

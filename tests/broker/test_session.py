@@ -243,6 +243,25 @@ class QueuedQos0Tests(SessionCase):
         self.assertEqual({"queue_full": 1}, self.rig.broker.counters.publish_dropped)
 
 
+class ExpiredInQueueTests(SessionCase):
+    """Messages that expire while they wait: v5 [MQTT-3.3.2-5]"""
+
+    def test_they_take_nobodys_place(self) -> None:
+        """A queue full of expired messages has room, and its records stay in step."""
+        self.bob.drop()
+        ada = self.rig.connect("eve", version=Version.V5)
+        for number in range(3):
+            properties: Properties = {PropertyId.MESSAGE_EXPIRY_INTERVAL: 5}
+            ada.send(Publish("t", b"%d" % number, QOS1, packet_id=number + 1, properties=properties))
+        self.say(b"too many")
+        self.rig.clock.pump([0.25] * 24)
+        self.say(b"3", b"4")
+        self.assertEqual({"queue_full": 1, "expired": 3}, self.rig.broker.counters.publish_dropped)
+        kept = self.store.state.sessions["bob"].queued
+        self.assertEqual([b"3", b"4"], [message.payload for message in kept.values()])
+        self.assertEqual([b"3", b"4"], [payload for _, payload, _ in publishes(self.come("bob"))])
+
+
 class QueuedBytesTests(SessionCase):
     """The option max_queued_bytes."""
 
