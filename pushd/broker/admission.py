@@ -162,6 +162,10 @@ class Admission:
             self._answer.update(terms.announced(self._broker.limits, self._policy))
             if self._keep_alive_s() != packet.keep_alive_s:
                 self._answer[PropertyId.SERVER_KEEP_ALIVE] = self._keep_alive_s()  # v5 [MQTT-3.1.2-21]
+            if 0 < terms.max_packet_bytes < len(encode(Connack(properties=self._answer), packet.version)):
+                # v5 [MQTT-3.1.2-24]. What we announce must be told, so there is nothing to leave out.
+                self._connection.refuse(ReasonCode.PACKET_TOO_LARGE, "no room for a CONNACK")
+                return
         session, present = self._broker.open_session(
             packet.client_id,
             self._credentials.username or None,
