@@ -1,0 +1,122 @@
+"""
+How messages, properties and times stand in rows, and rows in statements.
+
+Nothing here knows of batches or files; `pushd.storage.writer` writes with it, `pushd.storage.loader` reads.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from pushd.broker.message import Message
+from pushd.mqtt.codes import PacketType
+from pushd.mqtt.errors import MQTTError
+from pushd.mqtt.packets import Properties
+from pushd.mqtt.properties import Place, decode_properties, encode_properties
+
+
+class DamagedRow(Exception):
+    """A row that does not say what it should. Its file is damaged, or was written to by somebody else."""
+
+
+@dataclass(slots=True)
+class Times:
+    """
+    Rows have seconds since 1970, the broker has seconds since anything.
+
+    :ivar offset: what to add to the broker's time for the other.
+    """
+
+    offset: float
+
+    @classmethod
+    def now(cls, wall_clock: Callable[[], float], monotonic: Callable[[], float]) -> Times:
+        """As the two clocks stand now. The wall clock is set now and then: not to be kept for long."""
+        return cls(wall_clock() - monotonic())
+
+    def written(self, time_s: float | None) -> float | None:
+        """A time of the broker's, for a row."""
+        return None if time_s is None else time_s + self.offset
+
+    def read(self, time_s: float | None) -> float | None:
+        """A time of a row, for the broker."""
+        return None if time_s is None else time_s - self.offset
+
+
+def written_properties(properties: Properties | None) -> bytes | None:
+    """Properties for a row."""
+    return encode_properties(properties) if properties else None
+
+
+def read_properties(data: bytes | None, where: Place = PacketType.PUBLISH) -> Properties:
+    """
+    :raises DamagedRow: they are none.
+    """
+    if data is None:
+        return {}
+    try:
+        properties, end = decode_properties(data, 0, len(data), where)
+    except MQTTError as problem:
+        raise DamagedRow(f"properties: {problem}") from problem
+    if end != len(data):
+        raise DamagedRow("properties: more than their length says")
+    return properties
+
+
+def written_ids(ids: tuple[int, ...]) -> str | None:
+    """Subscription identifiers for a row."""
+    return " ".join(map(str, ids)) if ids else None
+
+
+def read_ids(text: str | None) -> tuple[int, ...]:
+    """
+    :raises DamagedRow: they are none.
+    """
+    if text is None:
+        return ()
+    try:
+        return tuple(map(int, text.split()))
+    except ValueError as problem:
+        raise DamagedRow(f"subscription identifiers: {problem}") from problem
+
+
+def read_message(
+    topic: str, payload: bytes, properties: bytes | None, expires_at: float | None, times: Times
+) -> Message:
+    """A publication as a row has it, to make variants of."""
+    return Message(
+        topic, payload, properties=read_properties(properties) or None, expires_at=times.read(expires_at)
+    )
+
+
+# A step of SQLite lets go of the interpreter's lock and has to get it back from a busy reactor, which may
+# take milliseconds. So many rows go into one step, at sizes that make few different statements: what
+# sqlite3 has prepared once it keeps.
+_SIZES = tuple(2**power for power in range(9, -1, -1))
+
+
+class Statement:
+    """
+    An SQL statement for any number of rows.
+
+    :param sql: ``{rows}`` stands for the rows: ``(?, ?), (?, ?), ...``.
+    :param columns: how many there are in each.
+    """
+
+    def __init__(self, sql: str, columns: int) -> None:
+        row = f"({', '.join('?' * columns)})"
+        self.text = lru_cache(maxsize=len(_SIZES))(lambda count: sql.format(rows=", ".join([row] * count)))
+
+    def run(self, connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Do it for all of them, in as few steps as possible."""
+        rows = list(rows)
+        at = 0
+        for size in _SIZES:
+            while len(rows) - at >= size:
+                connection.execute(self.text(size), list(chain.from_iterable(rows[at : at + size])))
+                at += size
