@@ -117,6 +117,7 @@ class Ordeal:
         self.ledger.may_refuse = True
         self._begin_life()
         while self.full_disks < times:
+            self._await(self._anybody_online, "nobody is taken in")  # with a full disk nobody has to start
             self._crowd.pump(0.3 * self._rng.random())
             self._fill_disk(True)
             self._crowd.pump(self._rng.random())
