@@ -18,22 +18,37 @@ from tests.crash.run import report
 SEED = 1
 
 
-class ShortRunTests(SynchronousTestCase):
+class OrdealTestCase(SynchronousTestCase):
     """Publishers and subscribers at full speed, while something breaks."""
 
-    def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory(prefix="pushd-crash-")
-        self.addCleanup(folder.cleanup)
-        self.ordeal = Ordeal(MortalBroker("pushd", Path(folder.name), []), SEED)
+    def go_through(self, kind: str, trouble: Callable[[Ordeal], None]) -> Ordeal:
+        """Put a new broker through something."""
+        with tempfile.TemporaryDirectory(prefix="pushd-crash-") as folder:
+            ordeal = Ordeal(MortalBroker(kind, Path(folder), []), SEED)
+            ordeal.endure(lambda: trouble(ordeal))
+        return ordeal
 
-    def assert_balanced(self, trouble: Callable[[], None]) -> None:
+
+class PushdTests(OrdealTestCase):
+    """Nothing is lost."""
+
+    def assert_balanced(self, trouble: Callable[[Ordeal], None]) -> None:
         """Nothing is wrong after this."""
-        self.ordeal.endure(trouble)
-        ledger = self.ordeal.ledger
-        findings = "\n\n".join(map(str, ledger.findings))
-        assert not ledger.counts, f"{findings}\n{report(self.ordeal, SEED, 0.0)}"
-        assert ledger.acknowledged_count > 100 * self.ordeal.settlements > 0
+        ordeal = self.go_through("pushd", trouble)
+        findings = "\n\n".join(map(str, ordeal.ledger.findings))
+        assert not ordeal.ledger.counts, f"{findings}\n{report(ordeal, SEED, 0.0)}"
+        assert ordeal.ledger.acknowledged_count > 100 * ordeal.settlements > 0
 
     def test_broken_connections(self) -> None:
         """Connections break, some with packets on their way; sessions go on where they were."""
-        self.assert_balanced(lambda: self.ordeal.with_drops(40))
+        self.assert_balanced(lambda ordeal: ordeal.with_drops(40))
+
+
+class MosquittoTests(OrdealTestCase):
+    """The same with a broker that saves every 30 minutes: what is there to be found is found."""
+
+    def test_killed(self) -> None:
+        """Sessions are gone, and with them what they were due; of other faults there is no sign."""
+        counts = self.go_through("mosquitto", lambda ordeal: ordeal.with_kills(3)).ledger.counts
+        assert counts["session"] > 0, counts
+        assert counts["uninvited"] == counts["damaged"] == counts["broken"] == 0, counts
