@@ -219,7 +219,16 @@ class Client:
         _ON_PACKET.get(type(packet), _unexpected)(self, packet)
 
     def on_publish(self, packet: Publish) -> None:
-        """Pass a message on and acknowledge it (v5 §4.3)."""
+        """
+        Pass a message on and acknowledge it (v5 §4.3).
+
+        Clients in the field (MQTT.js) send QoS 1 without counting. Our PUBACKs only wait for the end of the
+        turn, or for the store: such a client is slowed down until they have left, and not cut off.
+        """
+        terms = self.terms
+        if terms is not None and packet.qos == 1 and terms.owed >= terms.receive_maximum:
+            self._decide_later(terms.when_settled(), lambda _: self.on_publish(packet))
+            return
         counters = self.counters
         counters.publish_received += 1
         counters.publish_bytes_received += len(packet.payload)
@@ -229,8 +238,8 @@ class Client:
         if packet.qos > self.policy.max_qos:
             # v5 [MQTT-3.2.2-11]
             raise ProtocolError(f"QoS {packet.qos} above max_qos", ReasonCode.QOS_NOT_SUPPORTED)
-        if self.terms is not None:
-            self._check_terms(self.terms, packet)
+        if terms is not None:
+            self._check_terms(terms, packet)
         topic = self.policy.mount_point + packet.topic
         code: Verdict | Deferred[Verdict] = self._broker.may_write(self.policy, self.session, topic)
         if isinstance(code, Deferred):
@@ -243,13 +252,13 @@ class Client:
         alias = packet.properties.pop(PropertyId.TOPIC_ALIAS, 0)
         if alias:
             packet.topic = terms.topic_of(packet.topic, cast(int, alias))
-        again = packet.qos == 2 and packet.packet_id in (self.session.received or ())
-        if packet.qos and self.at_receive_maximum and not again:
+        received = self.session.received or ()
+        if packet.qos == 2 and len(received) >= terms.receive_maximum and packet.packet_id not in received:
             raise ProtocolError("more messages than our Receive Maximum", ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
 
     @property
     def at_receive_maximum(self) -> bool:
-        """Whether one more QoS 1 or 2 message of this client would be above our Receive Maximum."""
+        """Whether one more QoS 1 or 2 message of this client may be above our Receive Maximum."""
         terms = self.terms
         return terms is not None and terms.owed + len(self.session.received or ()) >= terms.receive_maximum
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from twisted.internet.defer import Deferred
+
 from pushd.broker.message import Message
 from pushd.broker.session import MAX_RECEIVED
 from pushd.mqtt.codes import PropertyId, ReasonCode
@@ -35,6 +37,7 @@ class Terms:
         "_aliases_in",
         "_aliases_out",
         "_held",
+        "_settled",
         "max_packet_bytes",
         "owed",
         "problem_information",
@@ -51,6 +54,7 @@ class Terms:
         self.receive_maximum = min(limits.window, MAX_RECEIVED)
         self.owed = 0
         self._held = 0
+        self._settled: Deferred[None] | None = None
         self._alias_limit_in = policy.max_topic_alias
         self._alias_limit_out = min(
             _number(offered, PropertyId.TOPIC_ALIAS_MAXIMUM, 0), policy.max_topic_alias_broker
@@ -91,9 +95,21 @@ class Terms:
         return count
 
     def settle(self, count: int) -> None:
-        """So many of them have left."""
+        """So many of those that waited for the store are leaving."""
         self._held -= count
+        self.left(count)
+
+    def left(self, count: int) -> None:
+        """So many PUBACKs are leaving."""
         self.owed -= count
+        if self._settled is not None and self.owed < self.receive_maximum:
+            settled, self._settled = self._settled, None
+            settled.callback(None)
+
+    def when_settled(self) -> Deferred[None]:
+        """Fires when we owe so few that the client may send again; to be asked by one at a time."""
+        self._settled = Deferred()
+        return self._settled
 
     def topic_of(self, name: str, alias: int) -> str:
         """

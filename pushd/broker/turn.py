@@ -88,9 +88,9 @@ class Turn:
                 client.held += 1
                 waiting.append((client, data, 0 if client.terms is None else client.terms.hold()))
             else:
-                if client.terms is not None:
-                    client.terms.owed = 0
                 self._write(client, data)
+                if client.terms is not None:
+                    client.terms.left(client.terms.owed)
         self._counters.bytes_sent += sent
         if waiting:
             self._store.barrier().addCallback(self._durable, waiting)
@@ -102,9 +102,9 @@ class Turn:
     def _durable(self, _: None, waiting: list[tuple[Client, bytes, int]]) -> None:
         for client, data, owed in waiting:
             client.held -= 1
+            self._write(client, data)
             if client.terms is not None:
                 client.terms.settle(owed)
-            self._write(client, data)
 
     def _write(self, client: Client, data: bytes) -> None:
         """One connection that cannot be written to must not keep the others from their bytes."""

@@ -16,7 +16,7 @@ from tests.processes import Program, program, start_pushd
 PLAY = Path(__file__).with_name("js") / "play.mjs"
 V311, V5 = "4", "5"  # as MQTT.js calls them, and CONNECT does
 
-# MQTT.js sends all that it has at once, however few unacknowledged messages the broker says it takes; so this
+# MQTT.js sends all QoS 2 messages that it has at once, however few the broker says it takes; so this
 # broker takes more than any scenario sends.
 SETTINGS = """\
 allow_anonymous true
