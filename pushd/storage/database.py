@@ -169,20 +169,28 @@ class Database:
             os.close(directory)
 
     def _open_and_read(self) -> Loaded:
+        """:raises _Damaged: what was opened is closed again."""
         try:
-            connection = self._connection = self._open()
-            _check(connection)
-            if schema.version_of(connection) == 0:
-                raise DamagedRow("there are no tables in it")
-            schema.upgrade(connection, self._steps)
-            loader = Loader(connection, self._times())
-            state = loader.state()
-            numbers, self._places, self._last_batch = loader.numbers(), loader.places(), loader.last_batch()
+            return self._try_to_read()
         except (sqlite3.Error, *_NONSENSE) as problem:
             if isinstance(problem, sqlite3.Error) and not _is_damage(problem):
                 raise
-            self._give_up_connection()
-            raise _Damaged(str(problem)) from problem
+            damage = str(problem)
+        # Not before here: the frames of a traceback hold statements, and those would keep the file open.
+        self._give_up_connection()
+        raise _Damaged(damage)
+
+    def _try_to_read(self) -> Loaded:
+        if os.path.getsize(self.path) == 0:
+            raise DamagedRow("it is empty")
+        connection = self._connection = self._open()
+        _check(connection)
+        if schema.version_of(connection) == 0:
+            raise DamagedRow("there are no tables in it")
+        schema.upgrade(connection, self._steps)
+        loader = Loader(connection, self._times())
+        state = loader.state()
+        numbers, self._places, self._last_batch = loader.numbers(), loader.places(), loader.last_batch()
         next_number = max(numbers.values(), default=0) + 1
         return Loaded(state, numbers, next_number, self._last_batch, [])
 

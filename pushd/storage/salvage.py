@@ -79,6 +79,8 @@ def salvage(damaged: sqlite3.Connection, into: sqlite3.Connection) -> str:
     """
     # What is no UTF-8 becomes something that cannot be inserted, instead of the end of reading.
     damaged.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+    with suppress(sqlite3.Error):
+        damaged.execute("PRAGMA writable_schema = ON")  # else a file that is too short is not read at all
     into.execute("BEGIN IMMEDIATE")
     with closing(damaged):
         for table in TABLES:
@@ -98,7 +100,8 @@ def _rows(damaged: sqlite3.Connection, into: sqlite3.Connection, table: str) -> 
     """What can be read of a table. A row may come twice."""
     key, second = list(TABLES[table])[:2]
     if key != "session":
-        yield from _from_both_ends(damaged, table, "", key, ())
+        # In the order of the pages, whatever else the table has an index for.
+        yield from _from_both_ends(damaged, table, "", "rowid", ())
         return
     for (number,) in into.execute("SELECT id FROM sessions").fetchall():
         yield from _from_both_ends(damaged, table, "WHERE session = ?", second, (number,))

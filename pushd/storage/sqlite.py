@@ -44,6 +44,12 @@ class SqliteStore:
     FIRST_RETRY_S = 0.25
     LAST_RETRY_S = 10.0
 
+    # A thread gets the interpreter's lock back when others let go of it for a while, or never do. A busy
+    # reactor lets go at each system call, for moments: then a commit was seen to take seconds. So from this
+    # age of a batch on, who asks for a barrier sleeps for the shortest time that there is.
+    PATIENCE_S = 0.005
+    NAP_S = 0.00002
+
     _log = Logger()
 
     def __init__(
@@ -55,6 +61,7 @@ class SqliteStore:
         call_later: Callable[..., IDelayedCall],
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """
         :param path: of the file; those beside it begin with the same name.
@@ -62,14 +69,18 @@ class SqliteStore:
             what it returned.
         :param call_later: the reactor's ``callLater``.
         :param monotonic: the broker's seconds, which records are in.
+        :param sleep: lets other threads run.
         """
         self.pending = False
         self.failing: str | None = None
         self._database = Database(path, durability, wall_clock, monotonic, schema.steps())
         self._in_thread = in_thread
         self._call_later = call_later
+        self._monotonic = monotonic
+        self._sleep = sleep
         self._journal = Journal({}, 1, 0)
         self._writing: Batch | None = None
+        self._writing_since = 0.0
         self._barriers: deque[tuple[int, Deferred[None]]] = deque()  # with the batch that each waits for
         self._flush_call: IDelayedCall | None = None
         self._retry_call: IDelayedCall | None = None
@@ -106,7 +117,10 @@ class SqliteStore:
         last = self._journal.batch if self._journal.batch else self._writing
         if last is not None:
             self._barriers.append((last.number, barrier))
-            self._write_next()
+            if self._writing is None:
+                self._write_next()
+            elif self.failing is None and self._monotonic() - self._writing_since > self.PATIENCE_S:
+                self._sleep(self.NAP_S)
         else:
             self.pending = False  # what was recorded has undone itself
             barrier.callback(None)
@@ -144,6 +158,7 @@ class SqliteStore:
         """Have the batch written that is being collected, unless there is nothing in it or one is at it."""
         if self._writing is None and self._journal.batch:
             self._writing = self._journal.cut()
+            self._writing_since = self._monotonic()
             self._write()
         self.pending = self._writing is not None or bool(self._journal.batch)
 

@@ -1,105 +1,26 @@
-"""`pushd.storage.sqlite`: the contract on disk, group commit, what can go wrong with a disk, damaged files."""
+"""`pushd.storage.sqlite`: the contract on disk, many records to a commit, and disks that fail."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
-from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker import records as r
 from pushd.broker.message import Message
-from pushd.mqtt.packets import SubscriptionRequest
 from pushd.storage import database
-from pushd.storage.errors import StoreError
 from pushd.storage.memory import MemoryStore
 from pushd.storage.sqlite import Durability, SqliteStore
-from tests.storage.contract import LEFT_AT, Model, StoreContract, journal, picture, steps
+from tests.storage.contract import Model, StoreContract, journal, picture, steps
+from tests.storage.disk import NOON, Disk, FaultyConnection
 
-NOON = 1_800_000_000.0  # on the wall clock, when the broker's clock says 0
-
-
-class Threads:
-    """
-    A thread that does its work when the test says so.
-
-    :ivar held: whether it waits for `step`; otherwise calls return at once.
-    """
-
-    def __init__(self) -> None:
-        self.held = False
-        self.calls: list[tuple[Deferred[Any], Callable[..., Any], tuple[Any, ...]]] = []
-
-    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        if not self.held:
-            return maybeDeferred(function, *arguments)
-        called: Deferred[Any] = Deferred()
-        self.calls.append((called, function, arguments))
-        return called
-
-    def step(self) -> None:
-        """Do what was asked for first."""
-        called, function, arguments = self.calls.pop(0)
-        maybeDeferred(function, *arguments).chainDeferred(called)
-
-
-class Disk:
-    """
-    A place for a file, and one process after the other that uses it.
-
-    :ivar clock: the reactor's of the last process; the broker's seconds.
-    :ivar state: what the last process found.
-    """
-
-    def __init__(self, case: SynchronousTestCase) -> None:
-        self._case = case
-        self.path = Path(case.mktemp()).absolute() / "pushd.db"
-        self.thread = Threads()
-
-    def open(self, durability: Durability = Durability.NORMAL, wall_s: float = NOON) -> SqliteStore:
-        """A new process; its broker counts its seconds from 0."""
-        self.clock = Clock()
-        store = SqliteStore(
-            str(self.path),
-            durability=durability,
-            in_thread=self.thread,
-            call_later=self.clock.callLater,
-            wall_clock=lambda: wall_s + self.clock.seconds(),
-            monotonic=self.clock.seconds,
-        )
-        self._case.addCleanup(store._database.close)
-        self.state = self._case.successResultOf(store.load())
-        return store
-
-    def kill(self, store: SqliteStore) -> None:
-        """End a process without letting it do anything more: files are as they are at this moment."""
-        files = {path: path.read_bytes() for path in (self.path, self.log) if path.exists()}
-        store._database.close()  # which also moves the log into the database, so it is all put back
-        for path, data in files.items():
-            path.write_bytes(data)
-
-    @property
-    def log(self) -> Path:
-        return Path(f"{self.path}-wal")
-
-    @property
-    def aside(self) -> list[str]:
-        """Damaged files that were moved aside."""
-        return sorted(path.name for path in self.path.parent.iterdir() if "damaged" in path.name)
-
-    def rows(self, sql: str) -> list[Any]:
-        """What another program reads in the file meanwhile."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            return connection.execute(sql).fetchall()
+FULL = sqlite3.OperationalError("database or disk is full")
+IO_ERROR = sqlite3.OperationalError("disk I/O error")
 
 
 class OnDisk(StoreContract):
@@ -135,3 +56,329 @@ class OffTests(OnDisk, SynchronousTestCase):
     """``durability off``"""
 
     durability = Durability.OFF
+
+
+def retained(n: int) -> r.RetainedSet:
+    return r.RetainedSet(Message(f"t/{n}", b"x", 0, True))
+
+
+class CommitTests(SynchronousTestCase):
+    """What is written when"""
+
+    def setUp(self) -> None:
+        self.disk = Disk(self)
+        self.store = self.disk.open()
+        self.thread = self.disk.thread
+
+    def test_barriers_share_a_commit(self) -> None:
+        """While one batch is being written, everything else waits for the next, together."""
+        self.thread.held = True
+        barriers = []
+        for n in range(4):
+            self.store.record(retained(n))
+            barriers.append(self.store.barrier())
+        self.thread.step()
+        self.successResultOf(barriers[0])
+        self.assertNoResult(barriers[1])
+        self.thread.step()
+        for barrier in barriers[1:]:
+            self.successResultOf(barrier)
+        self.assertEqual([], self.thread.calls)
+
+    def test_next_batch_is_written_while_barriers_fire(self) -> None:
+        """The disk does not wait for those who waited for it."""
+        self.thread.held = True
+        self.store.record(retained(1))
+        calls: list[int] = []
+        self.store.barrier().addCallback(lambda _: calls.append(len(self.thread.calls)))
+        self.store.record(retained(2))
+        self.store.barrier()
+        self.thread.step()
+        self.assertEqual([1], calls)
+
+    def test_barrier_behind_one_that_is_waited_for(self) -> None:
+        """Nothing new was recorded, but what was is not durable yet."""
+        self.thread.held = True
+        self.store.record(retained(1))
+        first, second = self.store.barrier(), self.store.barrier()
+        self.assertTrue(self.store.pending)
+        self.assertNoResult(second)
+        self.thread.step()
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertFalse(self.store.pending)
+
+    def test_thread_is_let_run(self) -> None:
+        """While a commit is late, whoever waits for one gives the thread a chance; never before."""
+        self.thread.held = True
+        for n in range(3):
+            self.store.record(retained(n))
+            self.store.barrier()
+            self.disk.clock.advance(0.004)
+        self.assertEqual([self.store.NAP_S], self.disk.naps)
+
+    def test_what_is_over_is_never_written(self) -> None:
+        """A message that was acknowledged before its commit began costs no write at all."""
+        self.store.record(r.SessionOpened("ada", None, None))
+        self.successResultOf(self.store.barrier())
+        self.thread.held = True
+        self.store.record(r.MessageQueued("ada", 1, Message("t", b"x", 1)))
+        self.store.record(r.PacketIdAssigned("ada", 1, 1))
+        self.store.record(r.MessageAcknowledged("ada", 1))
+        self.successResultOf(self.store.barrier())
+        self.assertEqual(([], False), (self.thread.calls, self.store.pending))
+
+    def test_what_nobody_waits_for(self) -> None:
+        """It is written after a moment all the same, in one go."""
+        for n in range(3):
+            self.store.record(retained(n))
+            self.disk.clock.advance(self.store.FLUSH_S / 4)
+        self.assertEqual([(0,)], self.disk.rows("SELECT count(*) FROM retained"))
+        self.disk.clock.advance(self.store.FLUSH_S / 4)
+        self.assertEqual([(3,)], self.disk.rows("SELECT count(*) FROM retained"))
+        self.assertFalse(self.store.pending)
+
+    def test_what_came_during_a_commit(self) -> None:
+        """If nobody waits for it, it is not written at once, but soon."""
+        self.thread.held = True
+        self.store.record(retained(1))
+        self.store.barrier()
+        self.store.record(retained(2))
+        self.thread.step()
+        self.assertEqual(([], True), (self.thread.calls, self.store.pending))
+        self.disk.clock.advance(self.store.FLUSH_S)
+        self.thread.step()
+        self.assertFalse(self.store.pending)
+
+    def test_close_writes_what_is_left(self) -> None:
+        """All of it, in its order; then the file is complete without its log, and nothing ticks."""
+        self.thread.held = True
+        self.store.record(retained(1))
+        barrier = self.store.barrier()
+        self.store.record(retained(2))
+        closed = self.store.close()
+        for _ in range(3):
+            self.assertNoResult(closed)
+            self.thread.step()
+        self.successResultOf(barrier)
+        self.successResultOf(closed)
+        self.assertEqual(([], False), (self.disk.clock.getDelayedCalls(), self.disk.log.exists()))
+        self.assertEqual([(2,)], self.disk.rows("SELECT count(*) FROM retained"))
+
+    def test_body_is_there_once(self) -> None:
+        """However many sessions wait for it, at whatever QoS; and it goes with the last of them."""
+        push = Message("t", b"body" * 1000, 2, expires_at=99.0)
+        for n in range(10):
+            self.store.record(r.SessionOpened(f"s{n}", None, None))
+            self.store.record(r.MessageQueued(f"s{n}", 1, push.variant(n % 3, n > 5, (n,))))
+        self.successResultOf(self.store.barrier())
+        self.assertEqual([(1,)], self.disk.rows("SELECT count(*) FROM bodies"))
+        for n in range(5):
+            self.store.record(r.PacketIdAssigned(f"s{n}", 1, 7))
+            self.store.record(r.SessionEnded(f"s{n + 5}"))
+        self.successResultOf(self.store.barrier())
+        self.assertEqual([(5,)], self.disk.rows("SELECT users FROM body_users"))
+        for n in range(5):
+            self.store.record(r.MessageAcknowledged(f"s{n}", 7))
+        self.successResultOf(self.store.barrier())
+        self.assertEqual([], self.disk.rows("SELECT body FROM body_users UNION SELECT id FROM bodies"))
+
+
+class TimeTests(SynchronousTestCase):
+    """Every process counts its seconds from another moment"""
+
+    def test_what_is_left(self) -> None:
+        """The time while no process ran counts, for messages and for sessions."""
+        disk = Disk(self)
+        store = disk.open(wall_s=NOON)
+        message = Message("t", b"x", 1, True, expires_at=60.0)
+        store.record(r.SessionOpened("ada", None, 3600.0))
+        store.record(r.MessageQueued("ada", 1, message))
+        store.record(r.RetainedSet(message))
+        store.record(r.SessionLeft("ada", 20.0))
+        self.successResultOf(store.close())
+        disk.open(wall_s=NOON + 45.0)
+        ada = disk.state.sessions["ada"]
+        expire_at = ada.queued[1].expires_at, disk.state.retained["t"].expires_at
+        self.assertEqual((15.0, 15.0, -25.0), (*expire_at, ada.left_at))
+
+
+class TroubleTests(SynchronousTestCase):
+    """A disk that is full, or broken"""
+
+    def setUp(self) -> None:
+        self.patch(database, "connect", self.connect)
+        self.patch(FaultyConnection, "faults", [])
+        self.disk = Disk(self)
+        self.store = self.disk.open(Durability.FULL)
+        self.fired: list[int] = []
+
+    def connect(self, path: str) -> sqlite3.Connection:
+        return sqlite3.connect(path, timeout=0, isolation_level=None, factory=FaultyConnection)
+
+    def break_disk(self, *faults: Exception | None, at: str = "COMMIT", too_late: bool = False) -> None:
+        self.patch(FaultyConnection, "faults", list(faults))
+        self.patch(FaultyConnection, "at", at)
+        self.patch(FaultyConnection, "too_late", too_late)
+
+    def put(self, n: int) -> Deferred[None]:
+        self.store.record(retained(n))
+        return self.store.barrier().addCallback(lambda _: self.fired.append(n))
+
+    def wait(self, seconds: float) -> None:
+        self.disk.clock.pump([0.125] * int(seconds * 8))
+
+    def topics(self) -> list[str]:
+        return [topic for (topic,) in self.disk.rows("SELECT topic FROM retained ORDER BY topic")]
+
+    def test_resumes_by_itself(self) -> None:
+        """Nothing is acknowledged meanwhile and nothing is lost; when there is room again all goes on."""
+        self.break_disk(*[FULL] * 4)
+        for n in range(3):
+            self.put(n)
+        self.assertEqual("database or disk is full", self.store.failing)
+        self.wait(3.0)
+        self.assertEqual(([], True), (self.fired, self.store.pending))
+        self.wait(1.0)
+        self.assertEqual([0, 1, 2], self.fired)
+        self.assertEqual((None, False), (self.store.failing, self.store.pending))
+        self.assertEqual(["t/0", "t/1", "t/2"], self.topics())
+
+    def test_tries_less_and_less_often(self) -> None:
+        """At first after a quarter of a second, then rarely, but at least every ten seconds."""
+        self.break_disk(*[FULL] * 100)
+        self.put(1)
+        delays = []
+        for _ in range(9):
+            (retry,) = [call for call in self.disk.clock.getDelayedCalls() if call.func != self.store._flush]
+            delays.append(retry.getTime() - self.disk.clock.seconds())
+            self.disk.clock.advance(delays[-1])
+        self.assertEqual([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0], delays)
+
+    def test_soon_again_after_a_success(self) -> None:
+        """The patience of the last trouble is forgotten."""
+        self.break_disk(FULL, FULL, FULL, None, FULL)
+        self.put(1)
+        self.wait(2.0)
+        self.put(2)
+        self.wait(0.375)
+        self.assertEqual([1, 2], self.fired)
+
+    def test_commit_that_failed_too_late(self) -> None:
+        """It had its effect all the same, and is not done twice."""
+        self.break_disk(IO_ERROR, too_late=True)
+        self.store.record(retained(0))
+        self.put(1)
+        self.assertEqual(("disk I/O error", []), (self.store.failing, self.fired))
+        self.wait(0.5)
+        self.assertEqual([1], self.fired)
+        self.assertEqual([(1, "t/0"), (2, "t/1")], self.disk.rows("SELECT rowid, topic FROM retained"))
+
+    def test_log_is_not_trusted_after_a_failure(self) -> None:
+        """What a failed commit left in the log counts only once it is in the database proper."""
+        with closing(sqlite3.connect(self.disk.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM retained").fetchall()
+            self.break_disk(IO_ERROR, too_late=True)
+            self.put(1)
+            self.wait(5.0)
+            self.assertEqual([], self.fired)
+            self.assertEqual("another program reads the database", self.store.failing)
+        self.wait(10.0)
+        self.assertEqual(([1], None), (self.fired, self.store.failing))
+
+    def test_failure_at_any_statement(self) -> None:
+        """Whatever was done of a batch before is undone."""
+        for at in ("BEGIN", "INSERT", "UPDATE progress", "PRAGMA"):
+            self.break_disk(FULL, FULL, at=at)
+            self.put(1)
+            self.wait(2.0)
+            self.put(2)
+            self.wait(2.0)
+        self.assertEqual(([1, 2] * 4, ["t/1", "t/2"]), (self.fired, self.topics()))
+
+    def test_database_at_its_limit(self) -> None:
+        """SQLite's own words for a full disk, and a batch that is much too large for it."""
+        assert self.store._database._connection is not None
+        self.store._database._connection.execute("PRAGMA max_page_count = 40")
+        for n in range(300):
+            self.store.record(r.RetainedSet(Message(f"t/{n}", b"x" * 1000, 0, True)))
+        barrier = self.store.barrier()
+        self.assertEqual("database or disk is full", self.store.failing)
+        self.wait(0.25)
+        self.successResultOf(barrier)
+        self.assertEqual(300, len(self.topics()))
+
+    def test_undone_while_it_waits(self) -> None:
+        """What is over before there is room again is never written: the batch does not grow with time."""
+        self.break_disk(*[FULL] * 4)
+        self.put(1)
+        for n in range(50):
+            self.store.record(r.SessionOpened(f"s{n}", None, None))
+            self.store.record(r.MessageQueued(f"s{n}", 1, Message("t", b"x", 1)))
+            self.store.record(r.SessionEnded(f"s{n}"))
+        self.wait(1.0)
+        self.assertEqual(({}, set()), (self.store._journal.batch.queued, self.store._journal.batch.ended))
+
+    def test_close_while_it_fails(self) -> None:
+        """It tries once more."""
+        self.break_disk(FULL)
+        self.put(1)
+        self.successResultOf(self.store.close())
+        self.assertEqual(([1], ["t/1"]), (self.fired, self.topics()))
+
+    def test_close_that_fails(self) -> None:
+        """The process can end; what was not acknowledged is lost, and the log says so."""
+        self.break_disk(*[FULL] * 10)
+        self.put(1)
+        self.successResultOf(self.store.close())
+        self.assertEqual(([], []), (self.fired, self.topics()))
+        self.assertEqual([], self.disk.clock.getDelayedCalls())
+
+
+class JournalTests(SynchronousTestCase):
+    """Any journal, with a disk of any pace and any failures"""
+
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(steps, st.data())
+    def test_after_a_kill(self, taken: list[tuple[str, tuple[Any, ...]]], data: st.DataObject) -> None:
+        """
+        What a killed process leaves is what was recorded up to some moment, and that is not before the last
+        barrier that fired.
+        """
+        self.patch(database, "connect", lambda path: sqlite3.connect(
+            path, isolation_level=None, factory=FaultyConnection
+        ))  # fmt: skip
+        disk, memory, model = Disk(self), MemoryStore(), Model()
+        store = disk.open()
+        disk.thread.held = True
+        moments = [picture(memory.state)]
+        durable = [0]
+        for record in journal(model, taken):
+            store.record(record)
+            memory.record(record)
+            moments.append(picture(memory.state))
+            self.happen(disk, store, data, durable, len(moments) - 1)
+        disk.thread.held = False
+        disk.kill(store)
+        disk.open()
+        self.assertIn(picture(disk.state), moments[max(durable) :])
+
+    def happen(
+        self, disk: Disk, store: SqliteStore, data: st.DataObject, durable: list[int], now: int
+    ) -> None:
+        """What else goes on between two records."""
+        for event in data.draw(st.lists(st.sampled_from(["barrier", "disk", "time", "fault", "late"]))):
+            if event == "barrier":
+                store.barrier().addCallback(lambda _: durable.append(now))
+            elif event == "disk" and disk.thread.calls:
+                disk.thread.step()
+            elif event == "time":
+                disk.clock.advance(1.0)
+            elif event in ("fault", "late"):
+                FaultyConnection.faults = [FULL]
+                FaultyConnection.too_late = event == "late"
+
+    def tearDown(self) -> None:
+        FaultyConnection.faults = []
+        FaultyConnection.too_late = False
