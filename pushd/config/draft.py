@@ -99,11 +99,6 @@ def settle(draft: Draft, ports: Sequence[int]) -> Settings:
     else:
         _warn_of_unused_ports(draft, ports)
         listeners = tuple(_listener(draft, block) for block in draft.listeners)
-    if draft.whole.values.get("persistence"):
-        origin = draft.whole.origins["persistence"]
-        draft.warn(
-            origin, "persistence: the durable store is not implemented yet; state is kept in memory only"
-        )
     return _filled(
         Settings,
         draft.whole.values,

@@ -194,6 +194,7 @@ LIMITS = (
 PERSISTENCE = (
     Option("persistence", BOOLEAN, False, G, HUP, aliases=("retained_persistence",)),
     Option("persistence_location", PATH, "", G, HUP, repeat=ONCE),
+    Option("durability", Choice(("full", "normal", "off")), "full", G),
     Option("persistence_file", TEXT, "mosquitto.db", G, HUP, LATER, ONCE),
     Option("autosave_interval", Integer(0, below=0), 1800, G, HUP, NO_EFFECT),
     Option("autosave_on_changes", BOOLEAN, False, G, HUP, NO_EFFECT),

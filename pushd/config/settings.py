@@ -108,6 +108,7 @@ class Settings:
     set_tcp_nodelay: bool = True
     persistence: bool = False
     persistence_location: str = ""
+    durability: str = "full"  # full | normal | off
     pid_file: str | None = None
     user: str | None = None
     warnings: tuple[

@@ -84,8 +84,10 @@ class Door:
         run_in_thread: Callable[..., Deferred[Any]],
         log_connections: bool,
         reactor: Any,
+        healthy: Callable[[], bool] = lambda: True,
     ) -> None:
         self.settings = settings
+        self._healthy = healthy
         self._password_check = PasswordFileAuthenticator(None, run_in_thread)
         self._scram = ScramMethod()
         self._access_rules = AclAuthorizer(None)
@@ -166,6 +168,7 @@ class Door:
                 self._chain,
                 reactor=reactor,
                 max_connections=limit,
+                healthy=self._healthy,
                 peer_certificate=_identity,
                 peer_address=peer_address,
                 upgrades={b"/mqtt": self._make_websocket_factory(broker, -1)},

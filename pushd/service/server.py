@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import resource
 import signal
@@ -12,7 +13,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, execute, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -22,18 +23,25 @@ from twisted.python.util import switchUID
 
 from pushd import __version__
 from pushd.broker.broker import Broker
+from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
 from pushd.service.assembly import Door, ReadFiles, limits_of, read_files
 from pushd.service.listening import CannotListen, listen
 from pushd.service.logs import LogFileError, LogObserver, install
 from pushd.service.systemd import Notifier, PassedSockets
 from pushd.stats.sys_topics import Gauges, SysTopics
+from pushd.storage.database import Durability
+from pushd.storage.errors import StoreError
 from pushd.storage.memory import MemoryStore
+from pushd.storage.sqlite import SqliteStore
 
 log = Logger()
 
 # Hashing keeps one core busy; a second thread lets one slow argon2id check not hold up the others.
 HASHING_THREADS = 2
+
+# In `persistence_location`. Not `persistence_file`, whose default, mosquitto.db, is a file of another format.
+STORE_FILE = "pushd.db"
 
 
 class Server(Service):
@@ -54,7 +62,9 @@ class Server(Service):
         self._read_again = read_again
         self._hashers = ThreadPool(0, HASHING_THREADS, "hashing")
         self._notifier = Notifier(os.environ, reactor)
-        self.broker = Broker(reactor, MemoryStore(), limits_of(settings.limits), time.monotonic)
+        self._writers = ThreadPool(0, 1, "store")  # SQLite has one writer at a time
+        self._store = self._make_store(settings)
+        self.broker = Broker(reactor, self._store, limits_of(settings.limits), time.monotonic)
         self.sys_topics = SysTopics(
             self.broker.counters,
             self._gauges,
@@ -69,9 +79,31 @@ class Server(Service):
         self._use(settings, files)
         self._ports: list[IListeningPort] = []
 
+    def _make_store(self, settings: Settings) -> IStore:
+        if not settings.persistence:
+            return MemoryStore()
+        return SqliteStore(
+            os.path.join(settings.persistence_location, STORE_FILE),
+            durability=Durability[settings.durability.upper()],
+            in_thread=self._in_writer_thread,
+            call_later=self._reactor.callLater,
+        )
+
+    def _in_writer_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Before the reactor runs there is nothing to keep waiting, and no door opens before all is read."""
+        if not self._reactor.running:
+            return execute(function, *arguments)
+        return deferToThreadPool(self._reactor, self._writers, function, *arguments)
+
     def _make_door(self, listener: ListenerSettings) -> Door:
-        in_thread = partial(deferToThreadPool, self._reactor, self._hashers)
-        return Door(listener, self.broker, in_thread, self._settings.log.connection_messages, self._reactor)
+        return Door(
+            listener,
+            self.broker,
+            partial(deferToThreadPool, self._reactor, self._hashers),
+            self._settings.log.connection_messages,
+            self._reactor,
+            healthy=lambda: self._store.failing is None,
+        )
 
     def _use(self, settings: Settings, files: ReadFiles) -> None:
         for door, listener, context in zip(self._doors, settings.listeners, files.contexts, strict=True):
@@ -92,7 +124,10 @@ class Server(Service):
             account = _account(self._settings.user)
         _allow_many_files()
         self._hashers.start()
-        self.broker.start(self._doors[0].policy)
+        self._writers.start()
+        self.broker.start(self._doors[0].policy).addErrback(_exit_for_store)
+        if account is not None and self._settings.persistence:
+            _give_away(os.path.join(self._settings.persistence_location, STORE_FILE), account)
         self._open_doors(account)
         if account is not None:
             switchUID(*account)
@@ -136,12 +171,17 @@ class Server(Service):
         self._log.publish_with(None)
         closed = DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         stopped = self.broker.stop()
-        self._hashers.stop()
+        stopped.addBoth(self._stop_threads)
         if self._settings.pid_file is not None:
             _remove(self._settings.pid_file)
         log.info("pushd version {version} terminating", version=__version__)
         ended: Deferred[Any] = gatherResults([closed, stopped])
         return ended.addBoth(self._ended)
+
+    def _stop_threads(self, result: Any) -> Any:
+        self._hashers.stop()
+        self._writers.stop()
+        return result
 
     def _ended(self, result: Any) -> Any:
         self._notifier.stopped()
@@ -236,6 +276,17 @@ def _account(user: str) -> tuple[int, int]:
     except KeyError:
         _exit(f"user: there is no user {user!r}")
     return entry.pw_uid, entry.pw_gid
+
+
+def _give_away(path: str, account: tuple[int, int]) -> None:
+    """The store was opened before privileges are dropped; who is left must be able to write to it."""
+    for name in (os.path.dirname(path) or ".", *glob.glob(glob.escape(path) + "*")):
+        os.chown(name, *account)
+
+
+def _exit_for_store(failure: Failure) -> None:
+    failure.trap(StoreError)
+    _exit(failure.getErrorMessage())
 
 
 def _exit(reason: str) -> NoReturn:

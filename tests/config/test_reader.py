@@ -411,11 +411,12 @@ class NotImplementedTests(ReaderTestCase):
         assert self.warnings("log_dest dlt\n") == ["x.conf:1: log_dest dlt is not implemented yet; ignored"]
         assert self.read("log_dest dlt\n").log.destinations == ("stderr",)
 
-    def test_persistence_is_honest(self) -> None:
-        """Whoever asks for a store is told that there is none yet."""
-        told = "x.conf:1: persistence: the durable store is not implemented yet; state is kept in memory only"
-        assert self.warnings("retained_persistence true\n") == [told]
-        assert self.warnings("persistence false\n") == []
+    def test_durability(self) -> None:
+        """A store is off unless asked for, and then survives a power loss unless told otherwise."""
+        settings = self.read("")
+        assert (settings.persistence, settings.durability) == (False, "full")
+        settings = self.read("retained_persistence true\ndurability normal\n")
+        assert (settings.persistence, settings.durability) == (True, "normal")
 
 
 class EnvironmentTests(ReaderTestCase):
