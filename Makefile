@@ -3,6 +3,7 @@
 # make lint    style alone
 # make types   types alone
 # make bench   measure against mosquitto
+# make crash   kill the broker 260 times, and count what it forgot
 # make clean   remove what was made, except certificates and passwords
 #
 # The first Python that is new enough is taken; `make run PYTHON=...` chooses another.
@@ -20,7 +21,7 @@ NPM = tests/clients/js
 PACKAGING = setup.cfg pyproject.toml
 SOURCES = $(PACKAGING) $(shell find pushd twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: help run test lint types bench clean test-tools
+.PHONY: help run test lint types bench crash clean test-tools
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -44,6 +45,16 @@ types: .venv/installed-for-tests
 
 bench: test-tools .venv/installed-for-tests
 	PYTHONPATH=. $(BIN)/python benchmarks/run.py
+
+# kill -9 cannot tell `normal` from `full`: what the kernel was given it writes. `full`, the default, is here
+# for its timing.
+CRASH = PYTHONPATH=. $(BIN)/python -m tests.crash.run
+crash: .venv/installed-for-tests
+	$(CRASH) --kills 200 --durability normal
+	$(CRASH) --kills 30 --durability full
+	$(CRASH) --kills 30 --signal TERM
+	$(CRASH) --full-disks 50
+	$(CRASH) --drops 500
 
 clean:
 	rm -rf .venv build pushd.egg-info benchmarks/build twisted/plugins/dropin.cache $(NPM)/node_modules

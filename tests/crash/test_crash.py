@@ -5,6 +5,8 @@ QoS 2. The long ones are `make crash`.
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +23,12 @@ SEED = 1
 class OrdealTestCase(SynchronousTestCase):
     """Publishers and subscribers at full speed, while something breaks."""
 
-    def go_through(self, kind: str, trouble: Callable[[Ordeal], None]) -> Ordeal:
-        """Put a new broker through something."""
+    def go_through(
+        self, kind: str, trouble: Callable[[Ordeal], None], number: int = signal.SIGKILL
+    ) -> Ordeal:
+        """Put a new broker through something; it is killed by this signal."""
         with tempfile.TemporaryDirectory(prefix="pushd-crash-") as folder:
-            ordeal = Ordeal(MortalBroker(kind, Path(folder), []), SEED)
+            ordeal = Ordeal(MortalBroker(kind, Path(folder), []), SEED, number)
             ordeal.endure(lambda: trouble(ordeal))
         return ordeal
 
@@ -32,9 +36,9 @@ class OrdealTestCase(SynchronousTestCase):
 class PushdTests(OrdealTestCase):
     """Nothing is lost."""
 
-    def assert_balanced(self, trouble: Callable[[Ordeal], None]) -> None:
+    def assert_balanced(self, trouble: Callable[[Ordeal], None], number: int = signal.SIGKILL) -> None:
         """Nothing is wrong after this."""
-        ordeal = self.go_through("pushd", trouble)
+        ordeal = self.go_through("pushd", trouble, number)
         findings = "\n\n".join(map(str, ordeal.ledger.findings))
         assert not ordeal.ledger.counts, f"{findings}\n{report(ordeal, SEED, 0.0)}"
         assert ordeal.ledger.acknowledged_count > 100 * ordeal.settlements > 0
@@ -42,6 +46,20 @@ class PushdTests(OrdealTestCase):
     def test_broken_connections(self) -> None:
         """Connections break, some with packets on their way; sessions go on where they were."""
         self.assert_balanced(lambda ordeal: ordeal.with_drops(40))
+
+    def test_killed(self) -> None:
+        """``kill -9``, some while it starts; whatever was acknowledged is there when it comes back."""
+        self.assert_balanced(lambda ordeal: ordeal.with_kills(10))
+
+    def test_stopped(self) -> None:
+        """SIGTERM: it makes everything durable, logs no error, and ends."""
+        self.assert_balanced(lambda ordeal: ordeal.with_kills(4), signal.SIGTERM)
+
+    if sys.platform == "linux":  # see `MortalBroker.fill_disk`
+
+        def test_full_disk(self) -> None:
+            """While nothing can be written nothing is acknowledged; then it goes on by itself."""
+            self.assert_balanced(lambda ordeal: ordeal.with_full_disks(5))
 
 
 class MosquittoTests(OrdealTestCase):
