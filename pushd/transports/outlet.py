@@ -13,6 +13,8 @@ from typing import Any
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from pushd.transports.tcp import try_send
+
 
 @implementer(IPushProducer)
 class Outlet:
@@ -78,12 +80,7 @@ class DirectOutlet(Outlet):
         if self.full:
             self._transport.write(data)
             return
-        try:
-            sent = self._send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return  # reset by the peer: the reactor is about to say connectionLost
+        sent = try_send(self._send, data)
         if sent < len(data):
             self.write_behind(data[sent:])
 

@@ -13,6 +13,16 @@ from collections.abc import Callable
 from pushd.transports.protocol import MQTTFactory, MQTTProtocol
 
 
+def try_send(send: Callable[[bytes], int], data: bytes) -> int:
+    """:return: how many bytes of `data` need not be sent any more."""
+    try:
+        return send(data)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return len(data)  # reset by the peer: the reactor is about to say connectionLost
+
+
 class TCPProtocol(MQTTProtocol):
     """An MQTT connection whose transport has a socket of its own."""
 
@@ -28,12 +38,7 @@ class TCPProtocol(MQTTProtocol):
         if self._unsent:
             self._leave(data)
             return
-        try:
-            sent = self._send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return  # reset by the peer: the reactor is about to say connectionLost
+        sent = try_send(self._send, data)
         if sent < len(data):
             self._leave(data[sent:])
 
