@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from wsproto.frame_protocol import FrameProtocol
 
 from pushd.transports.frames import (
-    MAX_SMALL_BYTES,
     Control,
     FrameError,
     FrameReader,
@@ -19,6 +18,7 @@ from pushd.transports.frames import (
     encode_frame,
     read_close,
 )
+from pushd.transports.small_frames import MAX_SMALL_BYTES
 from tests.websocket_frames import (
     BINARY,
     CLOSE,
