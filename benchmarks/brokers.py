@@ -116,11 +116,17 @@ class Certificates:
         return ["--ca", paths["ca.crt"], "--certificate", paths["load.crt"], "--key", paths["load.key"]]
 
 
-def settings_text(port: int, certificates: Certificates | None) -> str:
-    """The settings of every broker: loopback only, no log, and no limit that would drop a message."""
+def settings_text(port: int, certificates: Certificates | None, plain_port: int | None = None) -> str:
+    """
+    The settings of every broker: loopback only, no log, and no limit that would drop a message.
+
+    :param plain_port: given, MQTT is spoken over WebSocket at `port`. Mosquitto 2.0 does not start with such
+        listeners alone, so this one is for nobody.
+    """
     lines = [
         f"listener {port} 127.0.0.1",
         *(certificates.broker_lines() if certificates else []),
+        *(["protocol websockets", f"listener {plain_port} 127.0.0.1"] if plain_port else []),
         "allow_anonymous true",
         "log_dest none",
         "max_queued_messages 0",
@@ -159,17 +165,24 @@ class RunningBroker:
     listening: Sample
 
     def __init__(
-        self, command: str, folder: Path, core: int, certificates: Certificates | None = None
+        self,
+        command: str,
+        folder: Path,
+        core: int,
+        certificates: Certificates | None = None,
+        websocket: bool = False,
     ) -> None:
         self._command = command
         self._folder = folder
         self._core = core
         self._certificates = certificates
+        self._websocket = websocket
 
     def __enter__(self) -> RunningBroker:
         self.port = free_port()
         settings = self._folder / "broker.conf"
-        settings.write_text(settings_text(self.port, self._certificates))
+        plain_port = free_port() if self._websocket else None
+        settings.write_text(settings_text(self.port, self._certificates, plain_port))
         command = self._command.replace("{port}", str(self.port)).replace("{conf}", str(settings))
         with open(self._folder / "broker.log", "wb") as log:
             self._process = subprocess.Popen(

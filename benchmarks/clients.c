@@ -22,7 +22,7 @@ enum {
 static const uint64_t OPENING_PATIENCE = 10ull * SECOND; /* without any client becoming ready */
 
 struct traffic traffic = {
-    .broker = {.address = "127.0.0.1", .version = 4},
+    .broker = {.address = "127.0.0.1", .version = 4, .per_frame = 1},
     .publishers = 1,
     .subscribers = 1,
     .window = 20,
@@ -448,7 +448,7 @@ void publish_what_fits(void)
 {
     for (int i = traffic.subscribers; i < client_count; i++) {
         struct client *client = &clients[i];
-        while (client->phase == READY && client->link.out.len == 0 && may_publish(client->publisher)) {
+        while (client->phase == READY && link_is_clear(&client->link) && may_publish(client->publisher)) {
             do
                 publish(client);
             while (may_publish(client->publisher) && client->link.out.len < OUTPUT_BOUND);

@@ -1,4 +1,4 @@
-/* Sockets and TLS below MQTT; what the functions promise stands in link.h. */
+/* Sockets, TLS and WebSocket below MQTT; what the functions promise stands in link.h. */
 #define _GNU_SOURCE
 #include "link.h"
 
@@ -152,9 +152,21 @@ static void ask_for_room(struct link *link, int epoll_fd, bool wanted)
     epoll_ctl(epoll_fd, EPOLL_CTL_MOD, link->fd, &event);
 }
 
+/* What goes to the socket: the packets themselves, or the frames that they are put into. */
+static struct bytes *outgoing(struct link *link)
+{
+    if (!link->websocket)
+        return &link->out;
+    if (link->websocket->open) {
+        append_frames(&link->framed, link->websocket, &link->out, link->per_frame);
+        link->out.len = 0;
+    }
+    return &link->framed;
+}
+
 bool link_flush(struct link *link, int epoll_fd)
 {
-    struct bytes *out = &link->out;
+    struct bytes *out = outgoing(link);
     while (out->taken < out->len) {
         ssize_t sent = link_write(link, out->at + out->taken, out->len - out->taken);
         if (sent == GONE)
@@ -168,6 +180,22 @@ bool link_flush(struct link *link, int epoll_fd)
         out->taken = out->len = 0;
     ask_for_room(link, epoll_fd, !all && !tls_awaits_input(link));
     return true;
+}
+
+bool link_is_clear(const struct link *link)
+{
+    return !link->out.len && !link->framed.len;
+}
+
+/* How many bytes of MQTT there are in what arrived. */
+static size_t stripped(struct link *link, uint8_t *data, size_t len)
+{
+    if (!link->websocket)
+        return len;
+    size_t left = strip_frames(link->websocket, data, len);
+    if (left == MALFORMED)
+        die("the broker refused the WebSocket, or sent what is no frame of MQTT over WebSocket");
+    return left;
 }
 
 /* Cut all whole packets from `input`, keep the rest for the next time. */
@@ -198,7 +226,9 @@ bool link_receive(struct link *link, int version, packet_receiver *receiver)
             return got == NOT_NOW;
         if (kept)
             memcpy(input, link->partial.at, kept);
-        cut_all(link, input, kept + got, version, receiver);
+        cut_all(link, input, kept + stripped(link, input + kept, got), version, receiver);
+        if (link->websocket && link->websocket->closed)
+            return false;
     } while (tls_holds_input(link)); /* epoll cannot see what OpenSSL has read already */
     return true;
 }
@@ -226,6 +256,16 @@ static void choose_source(int fd, const struct sockaddr_in *target, int number)
         die("bind: %s", strerror(errno));
 }
 
+static void start_websocket(struct link *link, const struct broker *broker, int number)
+{
+    link->websocket = calloc(1, sizeof *link->websocket);
+    if (!link->websocket)
+        die("out of memory");
+    link->websocket->key = number;
+    link->per_frame = broker->per_frame;
+    append_request(&link->framed, broker->address);
+}
+
 bool link_open(struct link *link, const struct broker *broker, int epoll_fd, int number)
 {
     struct sockaddr_in target = {.sin_family = AF_INET, .sin_port = htons(broker->port)};
@@ -241,6 +281,8 @@ bool link_open(struct link *link, const struct broker *broker, int epoll_fd, int
         return false;
     if (broker->ca)
         link->tls = tls_start(fd);
+    if (broker->websocket)
+        start_websocket(link, broker, number);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = link};
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
     return true;
@@ -253,5 +295,9 @@ void link_close(struct link *link)
     close(link->fd);
     free(link->out.at);
     free(link->partial.at);
+    free(link->framed.at);
+    if (link->websocket)
+        free(link->websocket->head.at);
+    free(link->websocket);
     *link = (struct link){.fd = -1};
 }

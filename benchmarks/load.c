@@ -3,7 +3,7 @@
  *
  * One epoll loop on one core; packets are encoded once and patched per message, so that the clients cost less than the
  * broker they load. This file is the command: its options, and the three things it can do with clients (clients.c)
- * that talk through links (link.c) in packets (wire.c).
+ * that talk through links (link.c) in packets (wire.c), put into frames (websocket.c) if that is asked for.
  *
  * The result is one line of JSON on standard output. With --marks, a line "mark NAME" comes before it at each edge of
  * a measured phase, and the program waits for a line on standard input: time for a parent to look at the broker.
@@ -47,6 +47,8 @@ static const char USAGE[] =
     "  --version 4|5    MQTT 3.1.1 or 5 (4)\n"
     "  --ca FILE        speak TLS, and check the broker's certificate against this\n"
     "  --certificate FILE, --key FILE    what to show the broker; all PEM\n"
+    "  --websocket      speak MQTT over WebSocket, with TLS below it if that is asked for, too\n"
+    "  --per-frame N    packets that a WebSocket frame of ours holds, if so many are to be sent (1)\n"
     "  --marks          stop at the edges of measured phases, for a parent process to look at the broker\n";
 
 enum { LONGEST_HOLD_S = 600 }; /* nobody sends pings */
@@ -231,6 +233,8 @@ static const struct option_row {
     {"ca", STRING, &traffic.broker.ca, 0, 0},
     {"certificate", STRING, &traffic.broker.certificate, 0, 0},
     {"key", STRING, &traffic.broker.key, 0, 0},
+    {"websocket", FLAG, &traffic.broker.websocket, 0, 0},
+    {"per-frame", INTEGER, &traffic.broker.per_frame, 1, 1e6},
     {"marks", FLAG, &options.marks, 0, 0},
 };
 enum { OPTION_ROWS = sizeof OPTIONS / sizeof OPTIONS[0] };

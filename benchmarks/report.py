@@ -1,5 +1,6 @@
 """
-Tables in Markdown from the figures of all rounds: one for each scenario, and one of targets at the end.
+Tables in Markdown from the figures of all rounds: one for each scenario, at the end one of what other ways
+cost beside the plain one, and one of targets.
 
 The first broker is the one that the others are compared to.
 """
@@ -10,7 +11,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from benchmarks.scenarios import FAULTS, SCENARIOS, Figures, Scenario, Target
+from benchmarks.scenarios import CPU_PER_MESSAGE, FAULTS, SCENARIOS, Figures, Scenario, Target
 
 Rounds: TypeAlias = "Mapping[str, Sequence[Figures]]"  # by broker, in the order they were given
 
@@ -107,7 +108,7 @@ def target_table(results: Mapping[str, Rounds]) -> str:
     head = ["scenario", "figure", *([reference] if reference else [])]
     for broker in judged:
         head += [broker, "ratio"] if reference else [broker]
-    rows = [[*head, "target", *(["verdict"] if len(judged) == 1 else [f"verdict {b}" for b in judged])]]
+    rows = [[*head, "target", *_verdict_titles(judged)]]
     for name, rounds in results.items():
         for figure, target in SCENARIOS[name].targets.items():
             rows.append(_target_row(name, figure, target, rounds, reference, judged))
@@ -124,6 +125,40 @@ def _target_row(
         value = medians.get(broker)
         row += [_or_dash(value), ratio_to(beside, value)] if reference else [_or_dash(value)]
     return [*row, asked_for(target), *(verdict(target, medians.get(broker), beside) for broker in judged)]
+
+
+def way_table(results: Mapping[str, Rounds]) -> str:
+    """
+    What MQTT 5 and WebSocket cost beside MQTT 3.1.1 over TCP, for every broker, with a verdict for each but
+    the reference (or for the only one).
+
+    :param results: by scenario.
+    """
+    brokers = list(dict.fromkeys(broker for rounds in results.values() for broker in rounds))
+    judged = brokers[1:] or brokers
+    columns = [title for broker in brokers for title in (f"{broker} plain", broker, "ratio")]
+    rows = [["scenario", "plain", *columns, "target", *_verdict_titles(judged)]]
+    for name, rounds in results.items():
+        plain = SCENARIOS[name].beside
+        if plain is not None:
+            rows.append(_way_row(name, plain, rounds, results.get(plain, {}), judged))
+    return f"**Other ways**: {CPU_PER_MESSAGE}, beside the same in MQTT 3.1.1 over TCP\n\n{markdown(rows)}\n"
+
+
+def _way_row(name: str, plain: str, rounds: Rounds, plain_rounds: Rounds, judged: Sequence[str]) -> list[str]:
+    row, verdicts = [name, plain], []
+    target = Target(None, SCENARIOS[name].most)
+    for broker, runs in rounds.items():
+        beside = median_of(plain_rounds.get(broker, ()), CPU_PER_MESSAGE)
+        value = median_of(runs, CPU_PER_MESSAGE)
+        row += [_or_dash(beside), _or_dash(value), ratio_to(beside, value)]
+        if broker in judged:
+            verdicts.append(verdict(target, value, beside) if target.ratio else "")
+    return [*row, asked_for(target), *verdicts]
+
+
+def _verdict_titles(judged: Sequence[str]) -> list[str]:
+    return ["verdict"] if len(judged) == 1 else [f"verdict {broker}" for broker in judged]
 
 
 def _or_dash(value: float | None) -> str:

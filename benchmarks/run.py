@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python benchmarks/run.py`
 
 from benchmarks.brokers import BenchmarkError, Certificates, RunningBroker, chosen_brokers, confine
-from benchmarks.report import number, scenario_table, target_table
+from benchmarks.report import number, scenario_table, target_table, way_table
 from benchmarks.scenarios import (
     FAULTS,
     SCENARIOS,
@@ -38,7 +38,7 @@ from benchmarks.scenarios import (
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
-SOURCES = ("load.c", "clients.c", "link.c", "wire.c")
+SOURCES = ("load.c", "clients.c", "link.c", "websocket.c", "wire.c")
 COMPILER_FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra")
 
 SETTLE_S = 0.5  # a broker's port is open before its start is over
@@ -138,7 +138,7 @@ def run_once(scenario: Scenario, command: str, plan: Plan) -> Figures:
     with tempfile.TemporaryDirectory(prefix="pushd-bench-") as name:
         folder = Path(name)
         certificates = Certificates.make(folder / "certs") if scenario.tls else None
-        with RunningBroker(command, folder, plan.broker_core, certificates) as broker:
+        with RunningBroker(command, folder, plan.broker_core, certificates, scenario.websocket) as broker:
             time.sleep(SETTLE_S)
             if not scenario.load:
                 return _look_at(broker, plan.seconds)
@@ -151,6 +151,8 @@ def run_once(scenario: Scenario, command: str, plan: Plan) -> Figures:
 def load_arguments(scenario: Scenario, seconds: float) -> list[str]:
     """The words after the load program's name, without those that change from run to run."""
     words = scenario.load.split()
+    if scenario.websocket:
+        words.append("--websocket")
     return [*words, "--seconds", str(seconds)] if scenario.timed else words
 
 
@@ -232,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_rounds, help="of all scenarios (default: 3)")
     parser.add_argument("--seconds", type=_seconds, help="that a stream lasts (default: 4)")
     parser.add_argument(
-        "--quick", action="store_true", help="one round, one second: below two minutes in all"
+        "--quick", action="store_true", help="one round, one second: about three minutes in all"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="append each run's figures, one line each")
     return parser
@@ -297,6 +299,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         comparison.run_round(round_number)
     for name, rounds in comparison.results.items():
         print(scenario_table(name, plan.scenarios[name], rounds))
+    if any(scenario.beside for scenario in plan.scenarios.values()):
+        print(way_table(comparison.results))
     print(target_table(comparison.results))
     return 1 if comparison.failures else 0
 

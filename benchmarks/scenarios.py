@@ -51,19 +51,25 @@ class Scenario:
     :ivar load: arguments of the load program; none means that the broker is looked at as it is.
     :ivar timed: whether ``--seconds`` changes how long it runs.
     :ivar targets: by name of the figure.
+    :ivar beside: the scenario that does the same in MQTT 3.1.1 over plain TCP.
+    :ivar most: how many times the CPU per message of that one this may cost the same broker; ``None`` where
+        nothing was asked for.
     """
 
     title: str
     load: str = ""
     timed: bool = True
     tls: bool = False
+    websocket: bool = False
     targets: Mapping[str, Target] = field(default_factory=dict)
+    beside: str | None = None
+    most: float | None = None
 
 
 # Targets are written as (limit, limit / Mosquitto 2.0.11's figure on the machine where the limit was set).
 # The rest of --pause-us after each look at the sockets lets messages gather to batches, as those from many
 # machines do; `single` and `trickle` are about messages that come one by one, so they have none.
-SCENARIOS = {
+_PLAIN = {
     "pair1": Scenario(
         "1 publisher → 1 subscriber, QoS 0, saturated",
         "stream --publishers 1 --subscribers 1 --backlog 5000 --pause-us 200",
@@ -131,6 +137,13 @@ SCENARIOS = {
         timed=False,
         targets={CPU_PER_CONNECTION: Target(80, 80 / 43)},
     ),
+    "idle-ws": Scenario(
+        "5000 connections over WebSocket with a subscription each; then idle",
+        "hold --connections 5000 --seconds 1",
+        timed=False,
+        websocket=True,
+        targets={RSS_PER_CONNECTION: Target(8)},
+    ),
     "tls": Scenario(
         "1000 mutual TLS 1.3 handshakes, P-256, with CONNECT and SUBSCRIBE; then idle",
         "hold --connections 1000 --seconds 1",
@@ -143,6 +156,61 @@ SCENARIOS = {
         targets={START_CPU: Target(0.6), BASE_RSS: Target(60), IDLE_CPU: Target(0.5)},
     ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """
+    Another way to have the same messages carried.
+
+    :ivar load: what the load program is told besides.
+    :ivar most: `Scenario.most`, by the scenarios that are run this way, too.
+    """
+
+    title: str
+    most: Mapping[str, float | None]
+    load: str = ""
+    websocket: bool = False
+
+
+WAYS = {
+    "v5": Way("MQTT 5", {"pair1": 1.3, "pair50": 1.3, "mixed": 1.3, "qos1": None}, "--version 5"),
+    "ws": Way(
+        "WebSocket, a packet in each frame",
+        {"pair1": 2.5, "pair50": 2.5, "mixed": 2.5, "single": 2.5},
+        websocket=True,
+    ),
+    "ws20": Way(
+        "WebSocket, up to 20 packets in a frame",
+        {"pair50": 2.5},
+        "--per-frame 20",
+        websocket=True,
+    ),
+}
+
+
+def _with_ways(plain: Mapping[str, Scenario]) -> dict[str, Scenario]:
+    """Every scenario, followed by its other ways: what is compared shall be measured one after the other."""
+    scenarios = {}
+    for name, scenario in plain.items():
+        scenarios[name] = scenario
+        for suffix, way in WAYS.items():
+            if name in way.most:
+                scenarios[f"{name}-{suffix}"] = _in_another_way(name, scenario, way)
+    return scenarios
+
+
+def _in_another_way(name: str, scenario: Scenario, way: Way) -> Scenario:
+    return Scenario(
+        f"{scenario.title}; {way.title}",
+        f"{scenario.load} {way.load}".rstrip(),
+        websocket=way.websocket,
+        beside=name,
+        most=way.most[name],
+    )
+
+
+SCENARIOS = _with_ways(_PLAIN)
 
 
 @dataclass(frozen=True, slots=True)

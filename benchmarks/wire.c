@@ -189,18 +189,31 @@ static bool is_answer(enum packet_type type)
     return type == CONNACK || type == SUBACK || (type >= PUBACK && type <= PUBCOMP);
 }
 
-size_t cut_packet(const uint8_t *data, size_t len, int version, struct packet *packet)
+/* Read the Remaining Length (v3 §2.2.3). Returns the fixed header's length, 0 while it is not whole, or MALFORMED. */
+static size_t read_header(const uint8_t *data, size_t len, size_t *remaining)
 {
-    size_t body = 0, at = 1;
-    for (int shift = 0;; shift += 7) {
-        if (shift > 21)
-            return MALFORMED;
+    *remaining = 0;
+    for (size_t at = 1; at <= 4; at++) {
         if (at >= len)
             return 0;
-        body |= (size_t)(data[at] & 0x7f) << shift;
-        if (!(data[at++] & 0x80))
-            break;
+        *remaining |= (size_t)(data[at] & 0x7f) << 7 * (at - 1);
+        if (!(data[at] & 0x80))
+            return at + 1;
     }
+    return MALFORMED;
+}
+
+size_t packet_bytes(const uint8_t *data, size_t len)
+{
+    size_t remaining, header = read_header(data, len, &remaining);
+    return header && header != MALFORMED ? header + remaining : header;
+}
+
+size_t cut_packet(const uint8_t *data, size_t len, int version, struct packet *packet)
+{
+    size_t body, at = read_header(data, len, &body);
+    if (!at || at == MALFORMED)
+        return at;
     if (len - at < body)
         return 0;
 

@@ -50,6 +50,9 @@ struct packet {
 
 #define MALFORMED SIZE_MAX
 
+/* The whole length of the packet that starts at `data`, 0 while that cannot be told, or MALFORMED. */
+size_t packet_bytes(const uint8_t *data, size_t len);
+
 /*
  * Cut the packet at the start of `data`.
  * Returns its whole length, 0 while its end has not arrived, or MALFORMED.

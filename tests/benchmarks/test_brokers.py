@@ -60,6 +60,15 @@ class SettingsTests(SynchronousTestCase):
             "cafile /c/ca.crt\ncertfile /c/server.crt\nkeyfile /c/server.key\nrequire_certificate true", text
         )
 
+    def test_websocket(self) -> None:
+        """Certificates and protocol belong to the listener under load; the other one is plain."""
+        text = settings_text(2883, Certificates(Path("/c")), plain_port=2884)
+        head, plain = text.split("listener 2884 127.0.0.1\n")
+        self.assertTrue(head.startswith("listener 2883 127.0.0.1\n"))
+        self.assertIn("protocol websockets\n", head)
+        self.assertIn("certfile", head)
+        self.assertNotIn("protocol", plain)
+
 
 class ProcessTests(SynchronousTestCase):
     """What Linux says about a process."""

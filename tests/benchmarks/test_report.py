@@ -12,6 +12,7 @@ from benchmarks.report import (
     spread,
     target_table,
     verdict,
+    way_table,
 )
 from benchmarks.scenarios import CPU_PER_MESSAGE, P50, P99, SCENARIOS, Scenario, Target
 
@@ -134,3 +135,32 @@ class TableTests(SynchronousTestCase):
         rows = target_table({"trickle": {"pushd": []}}).strip().splitlines()[2:]
         self.assertEqual([row.split(" | ")[1] for row in rows], [CPU_PER_MESSAGE, P50, P99])
         self.assertEqual(set(SCENARIOS["trickle"].targets), {CPU_PER_MESSAGE, P50, P99})
+
+
+class WayTableTests(SynchronousTestCase):
+    """What another way costs beside the plain one, of the same broker."""
+
+    def test_each_broker_is_compared_to_itself(self) -> None:
+        """Both figures and their ratio stand beside each other; only ours is judged."""
+        plain = {"mosquitto": [{CPU_PER_MESSAGE: 6.0}], "pushd": [{CPU_PER_MESSAGE: 0.5}]}
+        other = {"mosquitto": [{CPU_PER_MESSAGE: 9.0}], "pushd": [{CPU_PER_MESSAGE: 0.6}]}
+        row = "| pair1-v5 | pair1 | 6 | 9 | x1.50 | 0.5 | 0.6 | x1.20 | ≤ x1.30 | ok |"
+        self.assertIn(row, way_table({"pair1": plain, "pair1-v5": other}))
+
+    def test_too_dear(self) -> None:
+        """More than was asked for is missed, however little it is beside the reference's."""
+        results = {
+            "pair1": {"mosquitto": [{CPU_PER_MESSAGE: 6.0}], "pushd": [{CPU_PER_MESSAGE: 0.2}]},
+            "pair1-ws": {"mosquitto": [{CPU_PER_MESSAGE: 6.0}], "pushd": [{CPU_PER_MESSAGE: 0.6}]},
+        }
+        self.assertIn("x3.00 | ≤ x2.50 | missed |", way_table(results))
+
+    def test_nothing_asked_for(self) -> None:
+        """Then there is no verdict."""
+        runs = {"pushd": [{CPU_PER_MESSAGE: 4.0}]}
+        self.assertIn("| 4 | 4 | x1.00 |  |  |", way_table({"qos1": runs, "qos1-v5": runs}))
+
+    def test_the_plain_one_was_not_run(self) -> None:
+        """Its figure is missing, and so is a verdict."""
+        table = way_table({"pair1-v5": {"pushd": [{CPU_PER_MESSAGE: 0.6}]}})
+        self.assertIn("| pair1-v5 | pair1 | - | 0.6 |  | ≤ x1.30 | no reference |", table)

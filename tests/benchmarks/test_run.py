@@ -21,7 +21,7 @@ class ScenarioChoiceTests(SynchronousTestCase):
     def test_unknown_name(self) -> None:
         """A name that is not known is refused with those that are."""
         error = self.assertRaises(BenchmarkError, chosen_scenarios, "pair1,pear")
-        self.assertIn("--scenario pear: not one of pair1, pair50", str(error))
+        self.assertIn("--scenario pear: not one of pair1, pair1-v5", str(error))
 
 
 class LoadArgumentTests(SynchronousTestCase):
@@ -37,6 +37,12 @@ class LoadArgumentTests(SynchronousTestCase):
         """A scenario that counts connections or messages is not cut short."""
         self.assertEqual(
             load_arguments(Scenario("x", "push --messages 3", timed=False), 4.0), ["push", "--messages", "3"]
+        )
+
+    def test_websocket(self) -> None:
+        """A scenario over WebSocket has the load program speak it."""
+        self.assertEqual(
+            load_arguments(Scenario("x", "push", timed=False, websocket=True), 4.0), ["push", "--websocket"]
         )
 
 

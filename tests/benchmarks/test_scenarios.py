@@ -13,6 +13,7 @@ from benchmarks.scenarios import (
     RSS_PER_CONNECTION,
     SCENARIOS,
     START_CPU,
+    WAYS,
     Figures,
     LoadResult,
     Sample,
@@ -92,6 +93,27 @@ class StartTests(SynchronousTestCase):
         figures = figures_of_start(Sample(0.4, 0, 1.0), Sample(0.5, 50 * 2**20, 2.0), Sample(0.52, 0, 6.0))
         self.assertEqual((figures[START_CPU], figures[BASE_RSS]), (0.4, 50))
         self.assertAlmostEqual(figures[IDLE_CPU], 0.5)
+
+
+class WayTests(SynchronousTestCase):
+    """Scenarios that are those of others, done in another way."""
+
+    def test_follows_what_it_is_compared_to(self) -> None:
+        """The same load but for the way, measured right after."""
+        names = list(SCENARIOS)
+        self.assertEqual(names[names.index("pair1") + 1], "pair1-v5")
+        self.assertEqual(SCENARIOS["pair1-v5"].load, SCENARIOS["pair1"].load + " --version 5")
+        self.assertEqual((SCENARIOS["pair1-v5"].beside, SCENARIOS["pair1-v5"].most), ("pair1", 1.3))
+
+    def test_websocket(self) -> None:
+        """Only the door is another, and the frames may hold more."""
+        self.assertEqual(SCENARIOS["single-ws"].load, SCENARIOS["single"].load)
+        self.assertTrue(SCENARIOS["single-ws"].websocket)
+        self.assertTrue(SCENARIOS["pair50-ws20"].load.endswith(" --per-frame 20"))
+
+    def test_all_are_there(self) -> None:
+        """A way for a scenario that does not exist would never be measured."""
+        self.assertLessEqual({f"{name}-{way}" for way in WAYS for name in WAYS[way].most}, set(SCENARIOS))
 
 
 class TableOfScenariosTests(SynchronousTestCase):
