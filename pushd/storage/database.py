@@ -175,7 +175,7 @@ class Database:
         except (sqlite3.Error, *_NONSENSE) as problem:
             if isinstance(problem, sqlite3.Error) and not _is_damage(problem):
                 raise
-            damage = str(problem)
+            damage = str(problem) if isinstance(problem, (sqlite3.Error, DamagedRow)) else repr(problem)
         # Not before here: the frames of a traceback hold statements, and those would keep the file open.
         self._give_up_connection()
         raise _Damaged(damage)

@@ -58,7 +58,7 @@ def picture(state: r.SavedState) -> dict[str, Any]:
                 {filter: options(added) for filter, added in session.subscriptions.items()},
                 [(sequence, plain(message)) for sequence, message in session.queued.items()],
                 [(packet_id, plain(message)) for packet_id, message in session.inflight.items()],
-                session.received,
+                set(session.received),
             )
             for session in state.sessions.values()
         },

@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.storage.sqlite import Durability, SqliteStore
+from pushd.storage.database import Durability
+from pushd.storage.sqlite import SqliteStore
 
 NOON = 1_800_000_000.0  # on the wall clock, when the broker's clock says 0
 

@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from pushd.broker import records as r
 from pushd.broker.message import Message
-from pushd.storage.sqlite import Durability, SqliteStore
+from pushd.storage.database import Durability
+from pushd.storage.sqlite import SqliteStore
+
+reactor: Any = _reactor
 
 
 class Recorder:
@@ -59,8 +63,11 @@ class Recorder:
         for _ in range(10):
             self._number += 1
             self._record(self._number)
-        self._store.barrier().addCallback(lambda _, number=self._number: print(number, flush=True))
+        self._store.barrier().addCallback(partial(self._durable, self._number))
         reactor.callLater(0, self._count)
+
+    def _durable(self, number: int, _: None) -> None:
+        print(number, flush=True)
 
     def _record(self, number: int) -> None:
         record = self._store.record

@@ -9,10 +9,11 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker import records as r
@@ -20,6 +21,7 @@ from pushd.broker.message import Message
 from pushd.mqtt.packets import SubscriptionRequest
 from pushd.storage import database
 from pushd.storage.errors import StoreError
+from pushd.storage.rows import DamagedRow
 from pushd.storage.sqlite import SqliteStore
 from tests.storage.disk import Disk
 
@@ -43,10 +45,11 @@ class DiskTestCase(SynchronousTestCase):
         self.disk = Disk(self)
         self.path = self.disk.path
         self.lines: list[str] = []
-        globalLogPublisher.addObserver(self.note)
-        self.addCleanup(globalLogPublisher.removeObserver, self.note)
+        note = cast(ILogObserver, self.note)
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
 
-    def note(self, event: dict[str, object]) -> None:
+    def note(self, event: Any) -> None:
         if "warning" in event:
             self.lines.append(str(event["warning"]))
 
@@ -116,6 +119,17 @@ class FileTests(DiskTestCase):
         before = self.path.read_bytes()
         self.assertIn("newer pushd: its schema has version 99", self.refusal())
         self.assertEqual(before, self.path.read_bytes())
+
+    def test_database_that_another_program_keeps(self) -> None:
+        """That is not damage: nothing is moved, and the start fails."""
+        self.successResultOf(self.disk.open().close())
+        self.patch(database, "connect", lambda path: sqlite3.connect(path, timeout=0, isolation_level=None))
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN EXCLUSIVE")
+            self.assertIn("database is locked", self.refusal())
+        self.assertEqual([], self.disk.aside)
+        self.disk.open()
 
     def test_start_that_was_cut_short(self) -> None:
         """What it left behind is no obstacle, and no empty database."""
@@ -197,11 +211,20 @@ class DamagedTests(DiskTestCase):
         self.assertEqual(b"", self.path.with_name(first).read_bytes())
         self.assertTrue(self.path.with_name(second).read_bytes().startswith(b"no database"))
 
+    def test_other_contents(self) -> None:
+        """A database without tables, or without the number of the last batch, is not one of ours either."""
+        for sql in ("DELETE FROM progress", "PRAGMA user_version = 0", "DROP TABLE queued"):
+            self.path.write_bytes(self.whole)
+            with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+                connection.execute(sql)
+            self.disk.open()._database.close()
+            self.assertEqual((200, 1), (len(self.disk.state.sessions), len(self.lines)), sql)
+            self.lines.clear()
+
     def test_rows_that_make_no_sense(self) -> None:
         """SQLite has nothing against them, but the broker could not use them. The others are kept."""
         nonsense = (
             "UPDATE retained SET properties = x'0501' WHERE rowid = 3",
-            "UPDATE retained SET payload = NULL WHERE 0",
             "UPDATE sessions SET client_id = CAST(x'ff' AS TEXT) WHERE id = 3",
             "UPDATE queued SET qos = 7 WHERE session = 4",
             "UPDATE queued SET subscription_ids = 'x' WHERE session = 5",
@@ -249,4 +272,4 @@ class DamagedTests(DiskTestCase):
 
     @staticmethod
     def find_damage(connection: sqlite3.Connection) -> None:
-        raise database.DamagedRow("still")
+        raise DamagedRow("still")

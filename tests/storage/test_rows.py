@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.mqtt.codes import PropertyId
+from pushd.mqtt.packets import Properties
 from pushd.storage.rows import (
     DamagedRow,
     Statement,
@@ -55,7 +56,10 @@ class ReadTests(SynchronousTestCase):
 
     def test_properties(self) -> None:
         """They come back; none are NULL."""
-        properties = {PropertyId.CONTENT_TYPE: "text/plain", PropertyId.USER_PROPERTY: [("a", "1")]}
+        properties: Properties = {
+            PropertyId.CONTENT_TYPE: "text/plain",
+            PropertyId.USER_PROPERTY: [("a", "1")],
+        }
         self.assertEqual(properties, read_properties(written_properties(properties)))
         self.assertEqual((None, {}), (written_properties({}), read_properties(None)))
 

@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from pushd.broker import records as r
 from pushd.broker.message import Message
 from pushd.storage import database
+from pushd.storage.database import Durability
 from pushd.storage.memory import MemoryStore
-from pushd.storage.sqlite import Durability, SqliteStore
+from pushd.storage.sqlite import SqliteStore
 from tests.storage.contract import Model, StoreContract, journal, picture, steps
 from tests.storage.disk import NOON, Disk, FaultyConnection
 
@@ -165,6 +166,21 @@ class CommitTests(SynchronousTestCase):
         self.assertEqual(([], False), (self.disk.clock.getDelayedCalls(), self.disk.log.exists()))
         self.assertEqual([(2,)], self.disk.rows("SELECT count(*) FROM retained"))
 
+    def test_batch_after_batch(self) -> None:
+        """What is in flight keeps its order and its payloads over many commits and a restart."""
+        self.store.record(r.SessionOpened("ada", None, None))
+        for n in range(1, 9):
+            self.store.record(r.MessageQueued("ada", n, Message("t", b"%d" % n, 1)))
+            if n % 2:
+                self.successResultOf(self.store.barrier())
+            self.store.record(r.PacketIdAssigned("ada", n, 100 - n))
+            self.successResultOf(self.store.barrier())
+        self.disk.kill(self.store)
+        self.disk.open()
+        inflight = self.disk.state.sessions["ada"].inflight
+        sent = [(packet_id, message and message.payload) for packet_id, message in inflight.items()]
+        self.assertEqual([(100 - n, b"%d" % n) for n in range(1, 9)], sent)
+
     def test_body_is_there_once(self) -> None:
         """However many sessions wait for it, at whatever QoS; and it goes with the last of them."""
         push = Message("t", b"body" * 1000, 2, expires_at=99.0)
@@ -250,8 +266,8 @@ class TroubleTests(SynchronousTestCase):
         self.put(1)
         delays = []
         for _ in range(9):
-            (retry,) = [call for call in self.disk.clock.getDelayedCalls() if call.func != self.store._flush]
-            delays.append(retry.getTime() - self.disk.clock.seconds())
+            assert self.store._retry_call is not None
+            delays.append(self.store._retry_call.getTime() - self.disk.clock.seconds())
             self.disk.clock.advance(delays[-1])
         self.assertEqual([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0], delays)
 
