@@ -24,7 +24,8 @@ listener {http} 127.0.0.1
 protocol http
 allow_anonymous true
 """
-_ALARMING = re.compile(r"Traceback|Unhandled|CRITICAL")
+# The last two are what pushd says of a store that it had to repair; no crash is a reason for that.
+_ALARMING = re.compile(r"Traceback|Unhandled|CRITICAL|is damaged|is missing")
 
 
 class MortalBroker:

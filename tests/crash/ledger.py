@@ -94,11 +94,11 @@ class Finding:
 
 class Ledger:
     """
-    :ivar findings: the first of them, with their timelines.
+    :ivar findings: the first of each kind, with their timelines.
     :ivar counts: of all findings, by kind.
     """
 
-    MAX_FINDINGS = 10  # a broker that forgets everything has thousands of the same
+    SHOWN_OF_A_KIND = 3  # a broker that forgets everything has thousands of the same
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
@@ -118,7 +118,7 @@ class Ledger:
         :param subjects: what its timeline is about, the most telling one first.
         """
         self.counts[kind] += 1
-        if len(self.findings) < self.MAX_FINDINGS:
+        if self.counts[kind] <= self.SHOWN_OF_A_KIND:
             self.findings.append(Finding(kind, text, self.timeline.about(*subjects)))
 
     # Subscriptions
