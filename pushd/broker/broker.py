@@ -28,7 +28,7 @@ from pushd.broker.router import Route, Router
 from pushd.broker.session import Session, Subscription
 from pushd.broker.shared import SharedGroup
 from pushd.broker.turn import Turn
-from pushd.broker.wheel import TICK_S, TimingWheel
+from pushd.broker.wheel import TimingWheel
 from pushd.broker.will import Will
 from pushd.mqtt.codes import QoS, ReasonCode
 from pushd.mqtt.packets import Connect, SubscriptionRequest
@@ -140,7 +140,7 @@ class Broker:
         if session.client is not client:
             return  # taken over before
         session.client = None
-        session.offline_since = self.wheel.now
+        session.offline_since = self.wheel.seconds()
         session.will = client.will
         self.online -= 1
         if session.persistent:
@@ -157,7 +157,7 @@ class Broker:
         """Whether a Will has to wait (v5 §3.1.3.2.2). When its session ends first, so does the wait."""
         if will.delay_s == 0:
             return False
-        will.due = will.session.offline_since + will.delay_s + TICK_S
+        will.due = will.session.offline_since + will.delay_s
         self.wheel.add(will)
         return True
 
@@ -349,7 +349,7 @@ class Broker:
 
     def expires_at(self, interval_s: int) -> float:
         """When a message expires that came now, in the wheel's seconds; never too early."""
-        return self.wheel.now + TICK_S + interval_s
+        return self.wheel.seconds() + interval_s
 
     # Life
 
@@ -383,8 +383,9 @@ class Broker:
         """When a kept session's client left: with the last process, if nothing else is known."""
         if saved.left_at is not None:
             return saved.left_at
-        self.store.record(records.SessionLeft(saved.client_id, self.wheel.now))
-        return self.wheel.now
+        now = self.wheel.seconds()
+        self.store.record(records.SessionLeft(saved.client_id, now))
+        return now
 
     def _restore_will(self, saved: records.WillSet, policy: Policy) -> None:
         """Send the Will of a client that the last process took with it, or go on waiting."""

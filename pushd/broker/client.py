@@ -191,7 +191,7 @@ class Client:
     def _image(self, message: Message) -> tuple[bytes, bytes]:
         """:return: the wire image of a message as this client is sent it."""
         if self.terms is not None:
-            return self.terms.image(message, self.policy.mount_point, self._broker.wheel.now)
+            return self.terms.image(message, self.policy.mount_point, self._broker.wheel.seconds)
         if self.policy.mount_point:
             return message.encode_v3(self.policy.mount_point)
         return message.image_v3 or message.encode_v3()

@@ -9,6 +9,7 @@ nothing is encoded again. What differs between subscribers (QoS, RETAIN, subscri
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from pushd.mqtt.codes import PropertyId
@@ -136,7 +137,7 @@ class Message:
         """
         properties: Properties = dict(self.properties) if self.properties else {}
         if self.expires_at is not None:
-            properties[PropertyId.MESSAGE_EXPIRY_INTERVAL] = max(0, int(self.expires_at - now))
+            properties[PropertyId.MESSAGE_EXPIRY_INTERVAL] = max(0, ceil(self.expires_at - now))
         if self.subscription_ids:
             properties[PropertyId.SUBSCRIPTION_IDENTIFIER] = list(self.subscription_ids)
         if alias:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from pushd.broker import records
 from pushd.broker.message import Message
-from pushd.broker.wheel import TICK_S
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.errors import ProtocolError
 from pushd.mqtt.packets import SubscriptionRequest
@@ -417,7 +416,7 @@ class Session:
     def due_at(self) -> float | None:
         if self.client is not None or self.expiry_s is None:
             return None
-        return self.offline_since + self.expiry_s + TICK_S
+        return self.offline_since + self.expiry_s
 
     def on_due(self) -> None:
         self._broker.counters.clients_expired += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred
@@ -130,11 +131,12 @@ class Terms:
             raise ProtocolError(f"topic alias {alias} stands for nothing")  # v5 §3.3.4
         return self._aliases_in[alias]
 
-    def image(self, message: Message, mount_point: str, now: float) -> tuple[bytes, bytes]:
+    def image(self, message: Message, mount_point: str, seconds: Callable[[], float]) -> tuple[bytes, bytes]:
         """A message as this client is sent it: with an alias, counted down, without the mount point."""
         if not self._alias_limit_out and message.expires_at is None and not mount_point:
             return message.image_v5 or message.encode_v5()
         name = message.topic[len(mount_point) :]
+        now = seconds()
         known, alias = self._alias_for(name)
         image = message.encode_v5_for("" if known else name, alias, now)
         if alias and 0 < self.max_packet_bytes < _size(image, message.qos):

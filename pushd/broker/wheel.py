@@ -37,7 +37,9 @@ class TimingWheel:
     """
     Slots of a quarter of a second. Nothing fires early; nothing fires more than two slots late.
 
-    :ivar now: the time of the current slot. Reading it costs nothing, and it is at most `TICK_S` old.
+    :ivar now: the time of the last tick; on a busy machine it may be older than `TICK_S`. Good for telling
+        whether something is due, not for noting when something happened.
+    :ivar seconds: the time.
     """
 
     # Nothing is put further ahead than this, but looked at once more on the way: a connection with a keep
@@ -50,7 +52,7 @@ class TimingWheel:
 
     def __init__(self, clock: IReactorTime, seconds: Callable[[], float]) -> None:
         self._clock = clock
-        self._seconds = seconds
+        self.seconds = seconds
         self.now: float = seconds()
         self._slots: dict[int, list[Timed]] = {}
         self._slot = self._slot_of(self.now)
@@ -83,7 +85,7 @@ class TimingWheel:
 
     def _tick(self) -> None:
         self._call = self._clock.callLater(TICK_S, self._tick)
-        self.now = self._seconds()
+        self.now = self.seconds()
         current = self._slot_of(self.now)
         while self._slot < current:
             self._slot += 1

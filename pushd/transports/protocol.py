@@ -23,7 +23,6 @@ from pushd.broker.client import Client
 from pushd.broker.express import handle_express
 from pushd.broker.interfaces import Credentials, IConnection, PeerCertificate
 from pushd.broker.policy import Policy
-from pushd.broker.wheel import TICK_S
 from pushd.mqtt.codes import PropertyId, ReasonCode, Version
 from pushd.mqtt.connection import Connection, Phase
 from pushd.mqtt.errors import MQTTError, Refused
@@ -194,7 +193,7 @@ class MQTTProtocol:
             self.close(ReasonCode.UNSPECIFIED_ERROR)
             return
         if at and self.client is not None:
-            self._heard_at = self._factory.wheel.now
+            self._heard_at = self._factory.wheel.seconds()
 
     def _handle(self, packet: Packet) -> None:
         if self.client is not None:
@@ -349,15 +348,12 @@ class MQTTProtocol:
     # On the wheel: CONNECT in time, keep-alive, and an end to closing
 
     def _wait(self, patience_s: float | None) -> None:
-        self._heard_at = self._factory.wheel.now
+        self._heard_at = self._factory.wheel.seconds()
         self._patience_s = patience_s
         self._factory.wheel.add(self)
 
     def due_at(self) -> float | None:
-        if self._patience_s is None:
-            return None
-        # What was heard in the current slot of the wheel may be a tick younger than `_heard_at`: never early.
-        return self._heard_at + self._patience_s + TICK_S
+        return None if self._patience_s is None else self._heard_at + self._patience_s
 
     def on_due(self) -> None:
         if self._state.phase is Phase.CLOSED:

@@ -86,7 +86,7 @@ class ProxyProtocol:
 
     def connectionMade(self) -> None:
         wheel = self._factory.wheel
-        self._due_at = wheel.now + self._factory.patience_s()
+        self._due_at = wheel.seconds() + self._factory.patience_s()
         wheel.add(self)
 
     def dataReceived(self, data: bytes) -> None:

@@ -268,7 +268,7 @@ class WebSocketTransport:
 
     def _be_patient(self) -> None:
         if self._due_at is None:
-            self._due_at = self._factory.wheel.now + CLOSE_TIMEOUT_S
+            self._due_at = self._factory.wheel.seconds() + CLOSE_TIMEOUT_S
             self._factory.wheel.add(self)
 
     def due_at(self) -> float | None:

@@ -94,7 +94,7 @@ class TopicAliasOutTests(SynchronousTestCase):
         self.terms = terms({P.TOPIC_ALIAS_MAXIMUM: 2})
 
     def image(self, topic: str, payload: bytes = b"x") -> Publish:
-        return sent(self.terms.image(Message(topic, payload), "", 0.0))
+        return sent(self.terms.image(Message(topic, payload), "", float))
 
     def test_name_first_alias_later(self) -> None:
         """The first PUBLISH has both, the next one the alias only."""
@@ -116,7 +116,7 @@ class TopicAliasOutTests(SynchronousTestCase):
 
     def test_mount_point_is_hidden(self) -> None:
         """What an alias stands for is the name as the client sees it."""
-        image = sent(self.terms.image(Message("m/a", b"x"), "m/", 0.0))
+        image = sent(self.terms.image(Message("m/a", b"x"), "m/", float))
         self.assertEqual("a", image.topic)
 
 
@@ -131,7 +131,7 @@ class PacketSizeTests(SynchronousTestCase):
         self.assertTrue(tight.fits(message, "", 0.0))
         self.assertFalse(tight.fits(Message(topic, b"x" * 101, qos), "", 0.0))
         for _ in range(2):
-            self.assertLessEqual(size(tight.image(message, "", 0.0), qos), exact)
+            self.assertLessEqual(size(tight.image(message, "", float), qos), exact)
 
     def test_exact(self) -> None:
         """To the byte, at each QoS."""
