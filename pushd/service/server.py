@@ -125,12 +125,29 @@ class Server(Service):
         _allow_many_files()
         self._hashers.start()
         self._writers.start()
-        self.broker.start(self._doors[0].policy).addErrback(_exit_for_store)
-        if account is not None and self._settings.persistence:
-            _give_away(os.path.join(self._settings.persistence_location, STORE_FILE), account)
+        self._open_store(account)
         self._open_doors(account)
         if account is not None:
             switchUID(*account)
+
+    def _open_store(self, owner: tuple[int, int] | None) -> None:
+        """Read what the last process left. It never starts empty because that could not be read."""
+        settings = self._settings
+        if settings.persistence and settings.persistence_location:
+            _make_folder(settings.persistence_location, owner)
+        failures: list[Failure] = []
+        # The reactor does not run yet: all of this has happened when it returns. An exception would not
+        # get out of the Deferred.
+        self.broker.start(self._doors[0].policy).addErrback(failures.append)
+        for failure in failures:
+            if failure.check(StoreError) is None:
+                failure.raiseException()
+            _exit(failure.getErrorMessage())
+        if settings.persistence and owner is not None:
+            # Opened before privileges are dropped; who is left must be able to write to it.
+            path = os.path.join(settings.persistence_location, STORE_FILE)
+            for name in glob.glob(glob.escape(path) + "*"):
+                os.chown(name, *owner)
 
     def _open_doors(self, owner: tuple[int, int] | None) -> None:
         passed = PassedSockets.of(os.environ)
@@ -278,15 +295,16 @@ def _account(user: str) -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def _give_away(path: str, account: tuple[int, int]) -> None:
-    """The store was opened before privileges are dropped; who is left must be able to write to it."""
-    for name in (os.path.dirname(path) or ".", *glob.glob(glob.escape(path) + "*")):
-        os.chown(name, *account)
-
-
-def _exit_for_store(failure: Failure) -> None:
-    failure.trap(StoreError)
-    _exit(failure.getErrorMessage())
+def _make_folder(path: str, owner: tuple[int, int] | None) -> None:
+    """Make the store's folder if it is missing; one that is there keeps its owner."""
+    if os.path.isdir(path):
+        return
+    try:
+        os.makedirs(path, mode=0o700)
+        if owner is not None:
+            os.chown(path, *owner)
+    except OSError as problem:
+        _exit(f"persistence_location {path}: {problem.strerror}")
 
 
 def _exit(reason: str) -> NoReturn:

@@ -167,6 +167,23 @@ class StartTests(CommandTestCase):
         broker = self.start("allow_anonymous false\ninclude_dir conf.d\nlistener {mqtt} 127.0.0.1\n")
         self.assertEqual(self.publish(broker.port("mqtt")), 5)
 
+    def test_a_store_that_is_in_use(self) -> None:
+        """A second process on the same store does not start, and above all not empty."""
+        settings = SETTINGS + "persistence true\npersistence_location store\n"
+        self.start(settings)
+        self.write("second.conf", settings)
+        outcome = self.pushd("-c", "second.conf")
+        self.assertEqual(outcome.status, 1)
+        self.assertIn("store/pushd.db: it is in use by another process", outcome.output)
+
+    def test_a_store_that_cannot_be_read(self) -> None:
+        """What is no folder, or may not be read, stops the start; it does not start without its memory."""
+        (self.directory / "file").write_bytes(b"")
+        self.write("pushd.conf", SETTINGS + "persistence true\npersistence_location file/store\n")
+        outcome = self.pushd("-c", "pushd.conf")
+        self.assertEqual(outcome.status, 1)
+        self.assertIn("persistence_location file/store", outcome.output)
+
 
 class EndTests(CommandTestCase):
     """Stopping."""
