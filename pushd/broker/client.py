@@ -467,6 +467,8 @@ class Client:
 
     def _note(self, text: str, log_type: str, filter: str, **more: int) -> None:
         """For ``log_type subscribe`` and ``unsubscribe``; the words are Mosquitto's."""
+        if not self.policy.log_subscriptions:
+            return
         self._log.info(text, id=self.session.client_id, filter=filter, log_type=log_type, **more)
 
     # Verdicts that take their time

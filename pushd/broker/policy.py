@@ -16,6 +16,7 @@ class Policy:
     :ivar name: for log lines, such as ``port 1883``.
     :ivar mount_point: in front of every topic that its clients name, and hidden from them again.
     :ivar log_connections: whether connects and disconnects are worth a line.
+    :ivar log_subscriptions: the same of subscriptions.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Policy:
     allow_zero_length_clientid: bool = True
     auto_id_prefix: str = "auto-"
     log_connections: bool = True
+    log_subscriptions: bool = True
     accept_protocol_versions: frozenset[Version] = frozenset(Version)
     max_qos: int = 2
     max_topic_alias: int = 10  # that clients may use towards us; 0 for none

@@ -82,7 +82,6 @@ class Door:
         settings: ListenerSettings,
         broker: Broker,
         run_in_thread: Callable[..., Deferred[Any]],
-        log_connections: bool,
         reactor: Any,
         healthy: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -102,7 +101,6 @@ class Door:
             mount_point=settings.mount_point,
             allow_zero_length_clientid=settings.security.allow_zero_length_clientid,
             auto_id_prefix=settings.security.auto_id_prefix,
-            log_connections=log_connections,
             accept_protocol_versions=frozenset(map(Version, settings.accept_protocol_versions)),
             max_qos=settings.max_qos,
             max_topic_alias=settings.max_topic_alias,

@@ -121,6 +121,10 @@ class LogObserver:
         elif not self._limited or self._limit.admits(event):
             self._write(event)
 
+    def writes(self, *types: str) -> bool:
+        """Whether a line of any of these types would be seen: making one costs more than dropping it."""
+        return bool(self._destinations) and not self._types.isdisjoint(types)
+
     def configure(self, settings: LogSettings) -> None:
         """
         Log as these settings say from now on.

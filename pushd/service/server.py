@@ -100,7 +100,6 @@ class Server(Service):
             listener,
             self.broker,
             partial(deferToThreadPool, self._reactor, self._hashers),
-            self._settings.log.connection_messages,
             self._reactor,
             healthy=lambda: self._store.failing is None,
         )
@@ -108,6 +107,8 @@ class Server(Service):
     def _use(self, settings: Settings, files: ReadFiles) -> None:
         for door, listener, context in zip(self._doors, settings.listeners, files.contexts, strict=True):
             door.use(listener, files, context)
+            door.policy.log_connections = settings.log.connection_messages and self._log.writes("notice")
+            door.policy.log_subscriptions = self._log.writes("subscribe", "unsubscribe")
 
     # Start
 

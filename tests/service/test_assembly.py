@@ -47,7 +47,7 @@ class DoorTestCase(SynchronousTestCase):
         """The first listener of a settings file, with its files in use."""
         settings = self.read(*lines)
         clock = Clock()
-        door = Door(settings.listeners[0], Broker(clock, MemoryStore()), execute, True, clock)
+        door = Door(settings.listeners[0], Broker(clock, MemoryStore()), execute, clock)
         self.use(door, settings)
         return door
 

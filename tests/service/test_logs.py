@@ -155,6 +155,20 @@ class WhatIsWrittenTests(LogCase):
         assert self.lines() == ["early", "hello", "late"]
 
 
+class WhetherTests(LogCase):
+    """Asked before a line is made that perhaps nobody sees."""
+
+    def test_types(self) -> None:
+        """Any of the types will do."""
+        observer = self.observer(types=frozenset({"notice"}))
+        self.assertTrue(observer.writes("subscribe", "notice"))
+        self.assertFalse(observer.writes("subscribe", "unsubscribe"))
+
+    def test_nowhere_to_write_to(self) -> None:
+        """With ``log_dest none`` nothing is seen, whatever its type."""
+        self.assertFalse(self.observer(destinations=("none",)).writes("notice"))
+
+
 class ChangeTests(LogCase):
     """Rotation, reload and the end."""
 
