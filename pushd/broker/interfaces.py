@@ -13,7 +13,6 @@ Each may also come later, as a Deferred of the same; the connection's reading is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -179,10 +178,3 @@ class IConnection(Interface):
 
     def resume() -> None:
         """Go on with what has come meanwhile."""
-
-
-class IRule(Interface):
-    """Something that sees every accepted publish and may add others (routes, automatic subscriptions)."""
-
-    def published(principal: Principal, topic: str) -> Iterable[str]:
-        """:return: further topic names that get a copy."""

@@ -91,7 +91,6 @@ class Door:
         self._scram = ScramMethod()
         self._access_rules = AclAuthorizer(None)
         self._chain = AuthenticatorChain(self._authenticators(), settings.security.allow_anonymous)
-        self._tls = _tls_files(settings)
         self._context: TlsContextFactory | None = None
         self._websocket: WebSocketFactory | None = None
         self.policy = Policy(

@@ -7,6 +7,7 @@ with `reopen` if the store survives its process.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -263,9 +264,9 @@ class StoreContract:
 
     store: Any
 
+    @abstractmethod
     def make(self) -> Any:
-        """A new, empty store."""
-        raise NotImplementedError
+        """A new, empty store. Each test case of a store has its own."""
 
     def reopen(self, store: Any) -> Any:
         """What the next process finds. Here: the same store, for one that does not survive its process."""
