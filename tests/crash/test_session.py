@@ -5,7 +5,18 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.mqtt.codes import QoS, ReasonCode, Version
-from pushd.mqtt.packets import Connack, Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel, Suback, Subscribe
+from pushd.mqtt.packets import (
+    Connack,
+    Packet,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    Will,
+)
 from pushd.mqtt.reader import PacketReader
 from pushd.mqtt.writer import encode
 from tests.crash.session import ClientSession
@@ -22,6 +33,9 @@ class Diary:
 
     def connected(self) -> None:
         self.told.append("connected")
+
+    def next_will(self) -> Will | None:
+        return None
 
     def renews(self) -> None:
         self.told.append("renews")
@@ -77,9 +91,9 @@ class SessionTestCase(SynchronousTestCase):
     def sent(self) -> list[Packet]:
         """What the client has sent since the last call."""
         reader = PacketReader()
-        reader.feed(bytes(self.outbox + self.session.acknowledgements))
+        self.session.acknowledge()
+        reader.feed(bytes(self.outbox))
         self.outbox.clear()
-        self.session.acknowledgements.clear()
         return list(iter(reader.next_packet, None))
 
     def publish(self, number: int, qos: QoS) -> None:
