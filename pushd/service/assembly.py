@@ -17,6 +17,8 @@ from twisted.internet.interfaces import IProtocolFactory
 
 from pushd.auth.acl_file import AclAuthorizer, AclFile
 from pushd.auth.chain import AuthenticatorChain, AuthorizerChain
+from pushd.auth.check_queue import CheckQueue
+from pushd.auth.failures import LoginFailures
 from pushd.auth.password_file import PasswordFile, PasswordFileAuthenticator
 from pushd.auth.scram import ScramMethod
 from pushd.auth.tls_identity import StatedIdentity, TlsIdentity, X509Identity
@@ -70,6 +72,16 @@ def read_files(settings: Settings) -> ReadFiles:
     return files
 
 
+class Logins:
+    """What all doors share, or who guesses passwords would go from one to the next."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.failures = LoginFailures(
+            lambda: broker.limits.max_login_failures, broker.wheel.seconds, broker.counters.refused
+        )
+        self.queue = CheckQueue()
+
+
 class Door:
     """
     One listener: what connections through it are made with, and what a reload may replace.
@@ -84,11 +96,14 @@ class Door:
         run_in_thread: Callable[..., Deferred[Any]],
         reactor: Any,
         healthy: Callable[[], bool] = lambda: True,
+        logins: Logins | None = None,
     ) -> None:
         self.settings = settings
         self._healthy = healthy
-        self._password_check = PasswordFileAuthenticator(None, run_in_thread)
-        self._scram = ScramMethod()
+        logins = logins or Logins(broker)
+        self._failures = logins.failures
+        self._password_check = PasswordFileAuthenticator(None, run_in_thread, logins.queue, logins.failures)
+        self._scram = ScramMethod(None, logins.failures)
         self._access_rules = AclAuthorizer(None)
         self._chain = AuthenticatorChain(self._authenticators(), settings.security.allow_anonymous)
         self._context: TlsContextFactory | None = None
@@ -168,6 +183,7 @@ class Door:
                 healthy=self._healthy,
                 peer_certificate=_identity,
                 peer_address=peer_address,
+                unreadable=self._failures.unreadable,
                 upgrades={b"/mqtt": self._make_websocket_factory(broker, -1)},
             )
         if self.settings.protocol == "websockets":

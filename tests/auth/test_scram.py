@@ -24,6 +24,7 @@ from pushd.auth.scram import MAX_MESSAGE_BYTES, ScramExchange, ScramMethod
 from pushd.broker.interfaces import AuthStep, Credentials, IAuthExchange, IAuthMethod
 from pushd.mqtt.codes import PropertyId, ReasonCode, Version
 from pushd.mqtt.packets import Auth, Connack, Connect, Disconnect, Packet, Properties, Publish
+from tests.auth.logins import Guarded
 from tests.auth.scram_client import ScramClient
 from tests.driver import Peer, Rig
 
@@ -86,11 +87,16 @@ MALFORMED_FIRST = [
 ]
 
 
+def method() -> ScramMethod:
+    """One that knows the users, and minds no failures."""
+    return ScramMethod(PasswordFile(USERS), Guarded(limit=0))
+
+
 class ScramTestCase(SynchronousTestCase):
     """A method with a few users."""
 
     def setUp(self) -> None:
-        self.method = ScramMethod(PasswordFile(USERS))
+        self.method = method()
 
     def begin(self, username: str | None = None) -> ScramExchange:
         """An exchange with a client that has shown this name in its CONNECT."""
@@ -248,7 +254,7 @@ class WrongTests(ScramTestCase):
     def test_any_changed_byte_is_noticed(self, at: int, change: int, in_first: bool) -> None:
         """Whoever changes one on its way, in either message, keeps the client out."""
         client = ScramClient("anna", "secret")
-        exchange = ScramMethod(PasswordFile(USERS)).begin(Credentials("id", None, None))
+        exchange = method().begin(Credentials("id", None, None))
         first = client.first()
         step = exchange.step(changed(first, at, change) if in_first else first)
         if step != REFUSED and b"r=" + client.nonce.encode() in (step.data or b""):
@@ -259,9 +265,9 @@ class WrongTests(ScramTestCase):
     @given(st.binary(max_size=60) | st.text(alphabet="ny,=a2C3Drcpbiws").map(str.encode), st.binary())
     def test_any_bytes_are_answered(self, first: bytes, final: bytes) -> None:
         """No message raises an exception, at either place."""
-        exchange = ScramMethod(PasswordFile(USERS)).begin(Credentials("id", None, None))
+        exchange = method().begin(Credentials("id", None, None))
         if exchange.step(first) == REFUSED:
-            exchange = ScramMethod(PasswordFile(USERS)).begin(Credentials("id", None, None))
+            exchange = method().begin(Credentials("id", None, None))
             exchange.step(EXAMPLE[0])
         self.assertEqual(exchange.step(final), REFUSED)
 
@@ -290,7 +296,7 @@ class StandInTests(ScramTestCase):
         salts = {self.challenge(name)["s"] for name in ("nobody", "nobody", "old", "old", "anna")}
         self.assertEqual(len(salts), 3)
         before = self.challenge("nobody")
-        self.method = ScramMethod(PasswordFile(USERS))
+        self.method = method()
         self.assertEqual(self.challenge("nobody")["s"], before["s"])
 
     def test_salt_and_rounds_are_as_long_as_somebodys(self) -> None:
@@ -358,7 +364,7 @@ class BrokerTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.rig = Rig()
-        self.method = ScramMethod(PasswordFile(USERS))
+        self.method = method()
         self.rig.policy.auth_methods = {self.method.name: self.method}
         self._ids = (f"client{number}" for number in count())
 
