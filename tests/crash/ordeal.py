@@ -236,7 +236,8 @@ class Ordeal:
                 sleeper.leave()
             else:
                 sleeper.wanted = True
-        self._cast.late.look_back()
+        if self.settlements:  # everybody is subscribed
+            self._cast.late.look_back()
         self._cast.passer.look_back()
 
     def _drop_somebody(self) -> None:

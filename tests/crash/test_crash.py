@@ -80,7 +80,7 @@ class ForgetfulTests(OrdealTestCase):
     """What is there to be found is found."""
 
     def test_mosquitto(self) -> None:
-        """It saves every 30 minutes: sessions are gone. (2.0.11 breaks a rule, too: a low Receive Maximum.)"""
+        """It saves every 30 minutes: sessions are gone. (2.0.11 also ignores a low Receive Maximum.)"""
         counts = self.go_through(lambda ordeal: ordeal.with_kills(3), kind="mosquitto").ledger.counts
         assert counts["session"] > 0, counts
         assert counts["uninvited"] == counts["damaged"] == 0, counts

@@ -29,7 +29,7 @@ class Manner(Enum):
     """What becomes of a Will, and for that of the client."""
 
     AT_ONCE = 0  # no delay; comes back soon
-    LATER = 1  # waits a second; stays away until it was sent
+    LATER = 1  # waits a second; stays away until all who are subscribed have it, and comes when asked to
     NEVER = 3600  # waits an hour; comes back long before
 
 
@@ -54,6 +54,7 @@ class Testator(MQTTVisitor):
         super().__init__(name, version, port, ledger, rng, clean)
         self._topic = topic
         self._manner = manner
+        self.wanted = manner is not Manner.LATER
         self._clean = clean
         self._will: Key | None = None  # that of the last CONNECT
         self._answered = False  # it had its CONNACK, with which all before it was durable, up to
@@ -133,6 +134,6 @@ class Testator(MQTTVisitor):
             self.wanted = False
 
     def look_back(self) -> None:
-        """Called now and then: come back if the Will was sent, in spite of the delay."""
-        if self._will is not None and not self.wanted and not self.ledger.is_awaited(self._will):
+        """Called now and then: come (back) if there is no Will that is still to be sent."""
+        if self._will is None or not self.ledger.is_awaited(self._will):
             self.wanted = True
