@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from hypothesis import given
@@ -24,7 +25,7 @@ class QueueTestCase(SynchronousTestCase):
 
     def submit(self, names: str, lane: bytes = b"lane", known: bool = False) -> list[Deferred[Any]]:
         """A check for each letter of `names`; `done` lists them as they are done."""
-        return [self.queue.submit(lane, known, lambda each=name: self._start(each)) for name in names]
+        return [self.queue.submit(lane, known, partial(self._start, name)) for name in names]
 
     def _start(self, name: str) -> Deferred[Any]:
         return self.pool.run(self.done.append, name)

@@ -44,10 +44,8 @@ class FailuresTestCase(SynchronousTestCase):
 
     def guess(self, address: str = HOME, username: str = "anna", times: int = 3) -> None:
         """Fail with as many different passwords."""
-        for number in range(times):
-            self.failures.fail(
-                self.attempt(address, username, f"{number} {self.failures.clock.seconds()}"), WRONG
-            )
+        for _ in range(times):
+            self.failures.fail(self.attempt(address, username, f"guess {next(self.numbers)}"), WRONG)
 
     def is_looked_at(self, attempt: Attempt) -> bool:
         """Whether the password would be compared with one that is remembered."""
@@ -224,7 +222,9 @@ class LineTests(FailuresTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        self.events = EventLoggingObserver()
+        globalLogPublisher.addObserver(self.events)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events)
 
     def lines(self) -> list[str]:
         """What was logged."""
