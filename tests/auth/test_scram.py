@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from pushd.auth.failures import BACKED_OFF, FAILED
 from pushd.auth.password_file import PasswordFile
 from pushd.auth.password_hash import (
     DEFAULT_ITERATIONS,
@@ -554,3 +555,50 @@ class ReAuthenticationTests(BrokerTestCase):
         self.rig.policy.auth_methods = {}
         peer.send(again(ScramClient("anna", "secret").first()))
         self.ended(peer, ReasonCode.BAD_AUTHENTICATION_METHOD)
+
+
+class GuessingTests(ScramTestCase):
+    """Three failures are allowed."""
+
+    def setUp(self) -> None:
+        self.failures = Guarded(limit=3)
+        self.method = ScramMethod(PasswordFile(USERS), self.failures)
+
+    def guess(self, *names: str) -> None:
+        """A wrong password for each of these."""
+        for name in names:
+            self.assertEqual(self.ask(ScramClient(name, "wrong")), REFUSED)
+
+    def gets_in(self, name: str) -> bool:
+        """Whether the right password does."""
+        return self.ask(ScramClient(name, "secret")).code is ReasonCode.SUCCESS
+
+    def test_proof_is_not_looked_at_after_too_many(self) -> None:
+        """Not even if it is good; the challenge before it is as ever."""
+        self.guess("anna", "anna", "anna")
+        self.assertFalse(self.gets_in("anna"))
+        self.assertEqual(self.failures.counted, {FAILED: 3, BACKED_OFF: 1})
+        self.failures.clock.advance(1)
+        self.assertTrue(self.gets_in("anna"))
+
+    def test_many_names_are_many_failures(self) -> None:
+        """Of the address, and known ones count like unknown ones."""
+        self.guess("bert, jr=1", "nobody", "somebody")
+        self.assertFalse(self.gets_in("anna"))
+
+    def test_device_with_an_old_password_locks_itself_only(self) -> None:
+        """Others at its address come in."""
+        self.guess("nobody", "nobody", "nobody", "nobody")
+        self.assertTrue(self.gets_in("anna"))
+
+    def test_user_who_came_in_before_is_not_locked_out(self) -> None:
+        """By what others do at that address."""
+        self.assertTrue(self.gets_in("anna"))
+        self.guess("a", "b", "c")
+        self.assertTrue(self.gets_in("anna"))
+
+    def test_message_that_is_none_is_a_failure(self) -> None:
+        """By the name in the CONNECT if there is one."""
+        self.assertEqual(self.begin("anna").step(b"n,,"), REFUSED)
+        self.assertEqual(self.begin().step(None), REFUSED)
+        self.assertEqual(self.failures.counted, {FAILED: 2})
