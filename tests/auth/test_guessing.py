@@ -1,4 +1,4 @@
-"""Guessing passwords at a whole broker, by bytes: what is heard by whoever does, and who is let in meanwhile."""
+"""Guessing passwords at a whole broker, by bytes: what whoever does it hears, and who is let in meanwhile."""
 
 from __future__ import annotations
 
