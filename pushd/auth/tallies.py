@@ -22,7 +22,8 @@ LONGEST_LOCK_S = 300.0
 # Without a failure for so long all is forgotten. Longer than the longest lock, or to sit that out would pay.
 FORGOTTEN_AFTER_S = 600.0
 
-# Some 200 bytes each; all that is kept is 25 MB at most. Who fills this up gets rid of the oldest, and has spent that many addresses or names.
+# Some 200 bytes each; `pushd.auth.failures` keeps 25 MB at most. Who fills this up gets rid of the
+# oldest, and has spent that many addresses or names.
 MAX_KEPT = 20_000
 
 
