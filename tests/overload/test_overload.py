@@ -120,12 +120,3 @@ class TrafficTests(OverloadTestCase):
     def test_crowd_that_does_not_read(self) -> None:
         """Those who read get every message, whoever else does not."""
         self.assertEqual(self.endure("slow-crowd", scale=0.25)["missed by those who read"], 0)
-
-
-class RetainedTests(OverloadTestCase):
-    """A great many retained topics."""
-
-    def test_subscription_to_all(self) -> None:
-        """All come, to who reads and to who reads at last."""
-        outcome = self.endure("retained", seconds=1.0, scale=0.05)
-        self.assertEqual((outcome["read"], outcome["read slowly"]), (outcome["topics"],) * 2)
