@@ -98,6 +98,10 @@ class MortalBroker:
         assert self._process is not None
         self._process.wait_for("version .* running")
 
+    def log(self) -> str:
+        """What it has said in this life."""
+        return "" if self._process is None else self._process.log()
+
     def send_signal(self, number: int) -> None:
         """Send the process a signal; see `bury`."""
         assert self._process is not None

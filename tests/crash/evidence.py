@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
-from contextlib import closing
+import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 
 from tests.crash.timeline import Subject
@@ -12,7 +14,10 @@ _LINES = 8
 
 
 class StoreFile:
-    """A database that pushd writes, or has written. It is read beside that, and never written to."""
+    """
+    A database that pushd writes, or has written. What is read is a copy: SQLite follows links, and would
+    leave the file system that only the broker has.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -21,7 +26,10 @@ class StoreFile:
         """A few lines; what cannot be read is told likewise."""
         what = f"{subject[0]} {subject[1]}" if isinstance(subject, tuple) else f"{subject}"
         try:
-            with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=1.0)) as database:
+            with (
+                tempfile.TemporaryDirectory(prefix="pushd-crash-") as folder,
+                closing(sqlite3.connect(self._copy(Path(folder)))) as database,
+            ):
                 lines = (
                     _about_message(database, *subject)
                     if isinstance(subject, tuple)
@@ -30,6 +38,12 @@ class StoreFile:
         except (sqlite3.Error, OSError) as problem:
             lines = [str(problem)]
         return [f"  in the file, {what}: {line}" for line in lines or ["nothing"]]
+
+    def _copy(self, folder: Path) -> Path:
+        for suffix in ("-wal", ""):
+            with suppress(FileNotFoundError):
+                shutil.copyfile(f"{self._path}{suffix}", folder / f"copy.db{suffix}")
+        return folder / "copy.db"
 
 
 def _about_message(database: sqlite3.Connection, topic: str, number: int) -> list[str]:

@@ -9,7 +9,8 @@ findings. What is a finding:
   before it was sent until after it was acknowledged;
 - **duplicate**: delivered twice at QoS 2;
 - **order**: delivered for the first time after a later one of the same topic (v3 and v5 [MQTT-4.6.0-5]; what
-  is delivered again may come out of order, and so may what the members of a group get);
+  is delivered again may come out of order, and so may what the members of a group get, or who subscribed
+  only after it was sent);
 - **uninvited**: delivered although certainly not subscribed all the time, or meant for an earlier session of
   the same client, or withdrawn: a Will that must not be sent any more;
 - **expired**: delivered after its time, or with a wrong rest of it. What the broker had begun to send may
@@ -64,6 +65,7 @@ class Membership:
     newest: int = 0
     beyond: int = 0
     missing: set[int] = field(default_factory=set)  # acknowledged, due, and not here yet
+    over: set[int] = field(default_factory=set)  # never came, for their time was over
 
     def becomes(self, standing: Standing) -> None:
         self.standing = standing
@@ -104,9 +106,9 @@ class Value:
     lifetime: Lifetime = field(default_factory=Lifetime)
 
     def allows(self, payload: bytes, now: float) -> bool:
-        if payload == self.payload:
-            return not self.lifetime.must_be_over(now)
-        return not payload and self.lifetime.may_be_over(now)
+        if not payload:
+            return not self.payload or self.lifetime.may_be_over(now)
+        return payload == self.payload and not self.lifetime.must_be_over(now)
 
 
 @dataclass(slots=True)
@@ -336,7 +338,7 @@ class Ledger:
         member.missing.discard(number)
         if message.deliveries[client_id] > 1:
             self._delivered_again(client_id, key, qos)
-        elif number < member.newest and not client_id.startswith(GROUP):
+        elif number < member.newest and _is_ordered(topic, message, member):
             self.found("order", f"{name} {number} after {member.newest}, {client_id}", key, client_id)
         if client_id in message.uninvited or message.withdrawn:
             self._uninvited(key, client_id)
@@ -363,7 +365,9 @@ class Ledger:
 
     def _delivered_late(self, client_id: str, key: Key, qos: int) -> None:
         name, number = key
-        if 0 < number <= self.topics[name].sent:
+        if number in self._membership(client_id, name).over:
+            self.found("expired", f"{name} {number} to {client_id} after its time", key, client_id)
+        elif 0 < number <= self.topics[name].sent:
             self._delivered_again(client_id, key, qos)
         else:
             self.found("damaged", f"{name} {number}, which nobody sent, to {client_id}", key, client_id)
@@ -422,5 +426,17 @@ class Ledger:
     def _settle_missing(self, key: Key, topic: Topic, member: Membership) -> None:
         if topic.messages[key[1]].lifetime.may_be_over(self._seconds()):
             self.tally["over"] += 1
+            member.over.add(key[1])
         else:
             self.found("lost", f"{key[0]} {key[1]} for {member.client_id}", key, member.client_id)
+
+
+def _is_ordered(topic: Topic, message: Message, member: Membership) -> bool:
+    """
+    Whether a message must come to somebody before the later ones. Who subscribes while it is on its way may
+    get it when its publisher sends it again, after one that was sent in between.
+    """
+    if member.client_id.startswith(GROUP):
+        return False
+    place = list(topic.members.values()).index(member)
+    return place < len(message.epochs) and message.epochs[place] == member.epoch

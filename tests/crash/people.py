@@ -82,13 +82,15 @@ class MQTTVisitor(Visitor):
             self.surprised(f"{type(error).__name__}: {error}")
 
     def closed(self) -> None:
+        if self.online:
+            self.ledger.timeline.note(self.name, "is gone")
         self.session.lost()
 
     def act(self) -> None:
         # Sometimes later, so that a crash finds messages that were delivered and not acknowledged.
-        if self.session.acknowledgements and self.rng.random() < 0.7:
+        if self.session.acknowledgements and (not self.busy or self.rng.random() < 0.7):
             self.session.acknowledge()
-        if self.rng.random() < 0.05:
+        if self.online and self.rng.random() < 0.05:
             self.session.ask_again()
 
     # As the `Owner` of a session
@@ -248,7 +250,7 @@ class SlowSubscriber(Subscriber):
     """Takes few messages at once, with each connection another number. Speaks version 5."""
 
     def opened(self) -> None:
-        self.session.receive_maximum = self.rng.randint(1, 20)
+        self.session.receive_maximum = self.rng.randint(1, 20) if self.busy else 20
         super().opened()
 
 

@@ -9,8 +9,8 @@ A Will is a message as any other to the ledger, "sent" with the CONNECT. When th
 - nobody knows, if a CONNECT was never answered, or a broker was killed after the farewell: nothing
   acknowledges a DISCONNECT.
 
-The broker makes no client without a session wait for a disk, so *its* Will is due only if anything that was
-sent after its CONNACK was acknowledged: what became durable is an ordered journal.
+The broker makes no client without a session wait for a disk, so of *its* Will anything is certain only if
+something that was sent after its CONNACK was acknowledged: what becomes durable is an ordered journal.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Testator(MQTTVisitor):
         self._is_going = False
         self._farewell_in = 0  # the life of the broker in which it said farewell, since its last CONNACK
         self._doubtful: list[Key] = []  # Wills of earlier CONNECTs that must not come once we are back
+        self._void: list[Key] = []  # those that must not, since we are back for certain
 
     @property
     def may_break(self) -> bool:
@@ -88,15 +89,18 @@ class Testator(MQTTVisitor):
         self._answered = True
         self._serial = self.ledger.sent_count
         if self._manner is Manner.NEVER or self._farewell_in == self.ledger.timeline.life:
-            for key in self._doubtful:
-                self.ledger.withdrawn(key)
-        self._doubtful.clear()
+            self._void = self._doubtful
+        self._doubtful = []
         self._farewell_in = 0
 
     # Going
 
     def act(self) -> None:
         super().act()
+        if self._void and self._is_certain:
+            for key in self._void:
+                self.ledger.withdrawn(key)
+            self._void = []
         if self.busy and self.online and not self._is_going and self.rng.random() < 0.02:
             self._is_going = True
             self._go()
@@ -115,7 +119,7 @@ class Testator(MQTTVisitor):
             self.session.leave()
 
     def closed(self) -> None:
-        was_there, self._is_going = self.online, False
+        was_there, self._is_going, self._void = self.online, False, []
         super().closed()
         if was_there and not self._farewell_in and self._is_certain:
             self._is_due()
