@@ -52,6 +52,7 @@ class AcceptedTransport(tcp.Server):
 
     server: AcceptingPort
     slot = 0
+    _is_inside = True  # and counts
     _stuck_since: float | None = None  # when the kernel last took bytes, while some are waiting
 
     def startWriting(self) -> None:
@@ -76,8 +77,10 @@ class AcceptedTransport(tcp.Server):
         return taken
 
     def connectionLost(self, reason: Failure) -> None:
-        """The end, which Twisted tells once."""
-        self.server.entrance.left()
+        """The end, which may be told twice if a protocol fails while it is being cut off."""
+        if self._is_inside:
+            self._is_inside = False
+            self.server.entrance.left()
         super().connectionLost(reason)
 
     def due_at(self) -> float | None:
