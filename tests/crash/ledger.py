@@ -356,6 +356,8 @@ class Ledger:
     def _check_time(
         self, client_id: str, key: Key, lifetime: Lifetime, again: bool, left_s: int | None
     ) -> None:
+        if self.may_refuse:  # what was about to be sent has waited until it could be written
+            return
         now = self._seconds()
         if lifetime.must_be_over(now) and not again:
             self.found("expired", f"{key[0]} {key[1]} to {client_id} after its time", key, client_id)
@@ -365,7 +367,7 @@ class Ledger:
 
     def _delivered_late(self, client_id: str, key: Key, qos: int) -> None:
         name, number = key
-        if number in self._membership(client_id, name).over:
+        if number in self._membership(client_id, name).over and not self.may_refuse:
             self.found("expired", f"{name} {number} to {client_id} after its time", key, client_id)
         elif 0 < number <= self.topics[name].sent:
             self._delivered_again(client_id, key, qos)
