@@ -250,10 +250,8 @@ def _parser() -> argparse.ArgumentParser:
         "(default: mosquitto, then pushd)",
     )
     parser.add_argument("--rounds", type=_rounds, help="of all scenarios (default: 3)")
-    parser.add_argument("--seconds", type=_seconds, help="that a stream lasts (default: 4)")
-    parser.add_argument(
-        "--quick", action="store_true", help="one round, one second: about three minutes in all"
-    )
+    parser.add_argument("--seconds", type=_seconds, help="that a stream lasts (default: 1)")
+    parser.add_argument("--quick", action="store_true", help="one round, under three minutes in all")
     parser.add_argument(
         "--folder",
         type=Path,
@@ -298,13 +296,12 @@ def make_plan(options: argparse.Namespace) -> Plan:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         say("only one core: broker and load share it, so throughput and latency say little")
-    usual_rounds, usual_seconds = (1, 1.0) if options.quick else (3, 4.0)
     return Plan(
         scenarios=chosen_scenarios(options.scenario),
         brokers=chosen_brokers(options.broker),
         program=load_program(),
-        rounds=options.rounds or usual_rounds,
-        seconds=options.seconds or usual_seconds,
+        rounds=options.rounds or (1 if options.quick else 3),
+        seconds=options.seconds or 1.0,
         broker_core=cores[0],
         load_core=cores[-1],
         folder=options.folder,

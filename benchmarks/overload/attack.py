@@ -31,7 +31,7 @@ class Attack:
     """
 
     perform: Callable[[Stage], Awaitable[dict[str, float]]]
-    seconds: float = 5.0
+    seconds: float = 3.0
     passwords: str | None = None
     pushd_only: bool = False
 
@@ -59,8 +59,8 @@ ATTACKS = {
     "guess-argon2id": Attack(doors.guess, passwords="argon2id", pushd_only=True),
     "reconnect-storm": Attack(doors.reconnect_storm),
     "takeover-storm": Attack(doors.takeover_storm),
-    "wildcards": Attack(traffic.wildcards, seconds=3.0),
-    "retained": Attack(traffic.retained, seconds=3.0),
+    "wildcards": Attack(traffic.wildcards),
+    "retained": Attack(traffic.retained),
     "deaf-qos0": Attack(traffic.deaf_qos0),
     "deaf-qos1": Attack(traffic.deaf_qos1),
     "eager": Attack(traffic.eager),
