@@ -2,7 +2,7 @@
 # make test    everything that must hold: style, types, tests
 # make lint    style alone
 # make types   types alone
-# make bench   measure against mosquitto
+# make bench   measure against mosquitto, and under attack
 # make crash   kill the broker 280 times, and count what it forgot
 # make clean   remove what was made, except certificates and passwords
 #
@@ -45,6 +45,7 @@ types: .venv/installed-for-tests
 
 bench: test-tools .venv/installed-for-tests
 	PYTHONPATH=. $(BIN)/python benchmarks/run.py
+	PYTHONPATH=. $(BIN)/python -m benchmarks.overload
 
 # kill -9 cannot tell `normal` from `full`: what the kernel was given it writes. `full`, the default, is here
 # for its timing.
