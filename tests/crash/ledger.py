@@ -9,8 +9,7 @@ findings. What is a finding:
   before it was sent until after it was acknowledged;
 - **duplicate**: delivered twice at QoS 2;
 - **order**: delivered for the first time after a later one of the same topic (v3 and v5 [MQTT-4.6.0-5]; what
-  is delivered again may come out of order, and so may what the members of a group get, or who subscribed
-  only after it was sent);
+  is delivered again may come out of order, and so may what the members of a group get);
 - **uninvited**: delivered although certainly not subscribed all the time, or meant for an earlier session of
   the same client, or withdrawn: a Will that must not be sent any more;
 - **expired**: delivered after its time, or with a wrong rest of it. What the broker had begun to send may
@@ -338,7 +337,7 @@ class Ledger:
         member.missing.discard(number)
         if message.deliveries[client_id] > 1:
             self._delivered_again(client_id, key, qos)
-        elif number < member.newest and _is_ordered(topic, message, member):
+        elif number < member.newest and self._is_ordered(topic, message, member):
             self.found("order", f"{name} {number} after {member.newest}, {client_id}", key, client_id)
         if client_id in message.uninvited or message.withdrawn:
             self._uninvited(key, client_id)
@@ -431,14 +430,3 @@ class Ledger:
             member.over.add(key[1])
         else:
             self.found("lost", f"{key[0]} {key[1]} for {member.client_id}", key, member.client_id)
-
-
-def _is_ordered(topic: Topic, message: Message, member: Membership) -> bool:
-    """
-    Whether a message must come to somebody before the later ones. Who subscribes while it is on its way may
-    get it when its publisher sends it again, after one that was sent in between.
-    """
-    if member.client_id.startswith(GROUP):
-        return False
-    place = list(topic.members.values()).index(member)
-    return place < len(message.epochs) and message.epochs[place] == member.epoch

@@ -173,6 +173,14 @@ class ExpiryTests(LedgerTestCase):
         self.assertFalse(self.ledger.is_missing)
         self.assert_found()
 
+    def test_order_of_a_second_life(self) -> None:
+        """One that was over, and is sent again by its publisher, comes after what was sent in between."""
+        first, second = self.ledger.sent("news", expires_s=10), self.ledger.sent("news")
+        self.ledger.delivered("ada", ("news", second), 1)
+        self.now += 10.0
+        self.ledger.delivered("ada", ("news", first), 1)
+        self.assert_found()
+
     def test_dropped_too_early(self) -> None:
         """A message that was dropped before that is lost."""
         self.publish(10)
