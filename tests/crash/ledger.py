@@ -352,6 +352,17 @@ class Ledger:
             if name.startswith(kind) or name.endswith(kind)
         )
 
+    def _is_ordered(self, topic: Topic, message: Message, member: Membership) -> bool:
+        """
+        Whether a message must come to somebody before the later ones. What its publisher sends again may come
+        after what was sent in between, if the first one is not due: to who subscribed only then, or since its
+        time is over, which begins anew with the second.
+        """
+        if member.client_id.startswith(GROUP) or message.lifetime.may_be_over(self._seconds()):
+            return False
+        place = list(topic.members.values()).index(member)
+        return place < len(message.epochs) and message.epochs[place] == member.epoch
+
     def _check_time(
         self, client_id: str, key: Key, lifetime: Lifetime, again: bool, left_s: int | None
     ) -> None:
