@@ -25,7 +25,7 @@ from pushd.mqtt.codes import ReasonCode
 if TYPE_CHECKING:
     from pushd.broker.admission import Admission
     from pushd.broker.client import Client
-    from pushd.broker.records import Record, SavedState
+    from pushd.broker.records import Record, SavedMessages, SavedState
     from pushd.mqtt.packets import Auth
 
 Verdict: TypeAlias = "ReasonCode | None"
@@ -137,7 +137,16 @@ class IStore(Interface):
     failing: str | None = Attribute("Why nothing becomes durable at the moment; None while all is well.")
 
     def load() -> SavedState | Deferred[SavedState]:
-        """What was durable when the last process ended. Called once, before anything is recorded."""
+        """
+        What was durable when the last process ended, but for the messages of sessions: a million of them
+        shall neither delay the start nor fill the memory. Called once, before anything is recorded.
+        """
+
+    def load_messages(client_id: str) -> SavedMessages | Deferred[SavedMessages]:
+        """
+        The messages of one persistent session, by all that was recorded before this call, durable or not
+        (so it may take as long as a barrier). What is recorded of them after the call may be in it or not.
+        """
 
     def record(record: Record) -> None:
         """Append one record. Cheap, never blocks, never fails."""
