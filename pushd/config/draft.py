@@ -27,6 +27,8 @@ NOT_PROXIED = ("certfile", "keyfile", "cafile", "capath", "crlfile", "use_subjec
 OPTION_OF_FIELD = {
     "max_keepalive_s": "max_keepalive",
     "connect_timeout_s": "connect_timeout",
+    "persistent_client_expiration_s": "persistent_client_expiration",
+    "retain_expiry_interval_min": "retain_expiry_interval",
     "sys_interval_s": "sys_interval",
     "ciphers_tls13": "ciphers_tls1.3",
     "websockets_origins": "websockets_origin",

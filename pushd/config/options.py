@@ -167,23 +167,23 @@ SECURITY = (
 )
 
 LIMITS = (
-    Option("global_max_clients", Integer(-INT_MAX), -1, G, HUP, LATER),
-    Option("global_max_connections", Integer(-INT_MAX), -1, G, HUP, LATER),
+    Option("global_max_clients", Integer(-INT_MAX), -1, G, HUP),
+    Option("global_max_connections", Integer(-INT_MAX), -1, G, HUP),
     Option("max_keepalive", seconds(0, 65535), 0, G, HUP),
     Option("max_packet_size", Integer(20, unit="bytes"), 2_000_000, G, HUP),
     Option("message_size_limit", Integer(0, MAX_PAYLOAD, unit="bytes"), 0, G, HUP),
     Option("max_inflight_messages", Integer(0, 65535, below=0, unit="messages"), 20, G, HUP),
-    Option("max_inflight_bytes", BYTES, 0, G, HUP, LATER),
+    Option("max_inflight_bytes", BYTES, 0, G, HUP),
     Option("max_queued_messages", MESSAGES, 1000, G, HUP),
     Option("max_queued_bytes", BYTES, 0, G, HUP),
     Option("queue_qos0_messages", BOOLEAN, False, G, HUP),
-    Option("upgrade_outgoing_qos", BOOLEAN, False, G, HUP, LATER),
+    Option("upgrade_outgoing_qos", BOOLEAN, False, G, HUP),
     Option("allow_duplicate_messages", BOOLEAN, True, G, HUP, LATER),
-    Option("persistent_client_expiration", Duration(), None, G, HUP, LATER),
+    Option("persistent_client_expiration", Duration(), None, G, HUP),
     Option("retain_available", BOOLEAN, True, G, HUP),
-    Option("retain_expiry_interval", Integer(1, unit="minutes"), None, G, HUP, LATER),
+    Option("retain_expiry_interval", Integer(1, unit="minutes"), None, G, HUP),
     Option("check_retain_source", BOOLEAN, True, G, status=LATER),
-    Option("memory_limit", Integer(0, 2**63 - 1, unit="bytes"), None, G, HUP, LATER),
+    Option("memory_limit", Integer(0, 2**63 - 1, unit="bytes"), 0, G, HUP),
     Option(
         "packet_buffer_size", Integer(0, 65535), 4096, status=NO_EFFECT, aliases=("websockets_headers_size",)
     ),
@@ -270,6 +270,15 @@ BRIDGES = (
 OURS = (
     # From accept to a whole CONNECT, TLS included. Mosquitto gives 20 s times 1.5: kind to an attacker.
     Option("connect_timeout", seconds(1, 3600), 10, G, HUP),
+    Option("queue_full", Choice(("drop_newest", "drop_oldest", "refuse_publisher")), "drop_newest", G, HUP),
+    Option("max_subscriptions_per_client", Integer(0, below=0), 10_000, G, HUP),
+    Option("max_retained_messages", Integer(0, below=0, unit="messages"), 1_000_000, G, HUP),
+    Option("max_retained_bytes", BYTES, 1_073_741_824, G, HUP),
+    Option("max_message_rate", Integer(0, below=0), 0, G, HUP),
+    Option("max_write_buffer", Integer(1024, unit="bytes"), 1_048_576, G, HUP),
+    Option("max_connect_rate", Integer(0, below=0), 1000, G, HUP),
+    Option("max_connect_rate_per_address", Integer(0, below=0), 100, G, HUP),
+    Option("max_login_failures", Integer(0, below=0), 10, G, HUP),
 )
 
 OPTIONS: tuple[Option, ...] = (

@@ -84,17 +84,33 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """What one client may cost. 0 is no limit, as in Mosquitto, unless the option's text says otherwise."""
+    """What clients may cost. 0 is no limit, as in Mosquitto, unless the option's text says otherwise."""
 
     max_inflight_messages: int = 20
+    max_inflight_bytes: int = 0  # of payloads
     max_queued_messages: int = 1000
     max_queued_bytes: int = 0
     queue_qos0_messages: bool = False
+    queue_full: str = "drop_newest"  # drop_newest | drop_oldest | refuse_publisher
+    upgrade_outgoing_qos: bool = False
     max_packet_size: int = 2_000_000
     message_size_limit: int = 0
     max_keepalive_s: int = 0
+    max_subscriptions_per_client: int = 10_000
+    max_message_rate: int = 0  # PUBLISH packets per second of one client
+    max_write_buffer: int = 1_048_576  # bytes that a peer which does not read may leave with us
+    persistent_client_expiration_s: float | None = None  # the longest that any session is kept; None: for ever
     retain_available: bool = True
+    retain_expiry_interval_min: int | None = None  # after which retained messages go; None: never
+    max_retained_messages: int = 1_000_000
+    max_retained_bytes: int = 1_073_741_824  # of payloads
+    global_max_clients: int = -1  # sessions, with a client or kept; negative is no limit
+    global_max_connections: int = -1  # clients connected at once; negative is no limit
+    memory_limit: int = 0  # bytes of resident memory
     connect_timeout_s: float = 10.0
+    max_connect_rate: int = 1000  # connections per second
+    max_connect_rate_per_address: int = 100
+    max_login_failures: int = 10  # per minute, of one address and of one user
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,9 +375,9 @@ class IncludeTests(ReaderTestCase):
 class NotImplementedTests(ReaderTestCase):
     def test_options_for_later_are_named(self) -> None:
         """An option of Mosquitto's that does nothing yet is accepted, with a warning."""
-        text = "listener 1\nmemory_limit 1\nclientid_prefixes a\nclientid_prefixes b\n"
+        text = "listener 1\nenable_control_api true\nclientid_prefixes a\nclientid_prefixes b\n"
         assert self.warnings(text) == [
-            "x.conf:2: memory_limit is not implemented yet; ignored",
+            "x.conf:2: enable_control_api is not implemented yet; ignored",
             "x.conf:3: clientid_prefixes is not implemented yet; ignored",
             "x.conf:4: clientid_prefixes is not implemented yet; ignored",
         ]
