@@ -22,7 +22,7 @@ class Limits:
     max_subscriptions_per_client: int = 10_000
     max_message_rate: int = 0  # PUBLISH packets per second of one client
     max_write_buffer: int = 1_048_576  # bytes that a peer which does not read may leave with us
-    persistent_client_expiration_s: float | None = None  # the longest that any session is kept; None: for ever
+    persistent_client_expiration_s: float | None = None  # the longest a session is kept
     retain_available: bool = True
     retain_expiry_interval_min: int | None = None  # after which retained messages go; None: never
     max_retained_messages: int = 1_000_000
