@@ -117,7 +117,12 @@ class FakeConnection:
     refused: tuple[ReasonCode, str] | None = None
     written: list[bytes] = field(default_factory=list)
     closed: ReasonCode | None = None
-    paused: bool = False
+    pauses: int = 0
+    unsent_bytes: int = 0
+
+    @property
+    def paused(self) -> bool:
+        return self.pauses > 0
 
     @property
     def is_open(self) -> bool:
@@ -140,10 +145,10 @@ class FakeConnection:
         self.closed = code
 
     def pause(self) -> None:
-        self.paused = True
+        self.pauses += 1
 
     def resume(self) -> None:
-        self.paused = False
+        self.pauses -= 1
 
 
 verifyObject(IAuthenticator, Doorkeeper())

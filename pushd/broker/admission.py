@@ -211,6 +211,8 @@ class Admission:
         most = broker.limits.global_max_clients
         if kept is None and 0 <= most <= len(broker.sessions):
             return "global_max_clients reached"
+        if broker.memory_is_scarce:
+            return "memory_limit reached"
         persistent = self._expiry_s() != 0.0 or (kept is not None and kept.persistent)
         if persistent and broker.store.failing is not None:
             return "nothing can be stored at the moment"

@@ -53,6 +53,7 @@ class Broker:
     """
     :ivar sessions: all of them, by client id.
     :ivar online: how many of them have a client.
+    :ivar memory_is_scarce: nobody new is let in, and nothing new retained.
     """
 
     _log = Logger()
@@ -82,6 +83,7 @@ class Broker:
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
         self.sessions: dict[str, Session] = {}
         self.online = 0
+        self.memory_is_scarce = False
         self._store_watch = StoreWatch(self)
 
     # Coming and going

@@ -166,6 +166,7 @@ class IConnection(Interface):
 
     address: str = Attribute("Host and port of the peer, for log lines.")
     is_open: bool = Attribute("Whether it has not ended, nor begun to.")
+    unsent_bytes: int = Attribute("How much was written that the peer has not taken, as far as we know.")
 
     def accept(client: Client, keep_alive_s: float) -> None:
         """The CONNECT is accepted: from now on packets go to `client`, which must be heard in time."""
@@ -186,7 +187,7 @@ class IConnection(Interface):
         """
 
     def pause() -> None:
-        """Handle no further packet before `resume`: a verdict is pending."""
+        """Handle no further packet before `resume`, which is due as often as this was called."""
 
     def resume() -> None:
         """Go on with what has come meanwhile."""

@@ -32,7 +32,7 @@ class Turn:
     # about 5 ms, then others are read and served.
     SLICE = 500
 
-    # A client that has this many outboxes waiting for the store is read from again when some have left: a disk
+    # A client that has this many outboxes waiting for the store is not read from until some have left: a disk
     # slower than the network must not fill the memory.
     MAX_HELD = 100
 

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.limits import Limits
 from pushd.mqtt.codes import PropertyId, QoS, ReasonCode, Version
-from pushd.mqtt.packets import Disconnect, Packet, Properties, Puback, Publish, SubscriptionRequest
+from pushd.mqtt.packets import Disconnect, Packet, Properties, Puback, Publish
 from pushd.storage.memory import MemoryStore
 from tests.driver import Peer, Rig
 
@@ -201,5 +201,4 @@ class LimitsTests(SynchronousTestCase):
         """Zero is no limit where Mosquitto has it so; nothing divides by it."""
         zero = Limits(max_inflight_messages=0, max_queued_messages=0)
         assert (zero.window, zero.strained_queue) == (65_535, 1000)
-        assert SubscriptionRequest("t").qos == 0
         assert Limits(max_queued_messages=1).strained_queue == 50
