@@ -19,7 +19,7 @@ from pushd.broker.interfaces import (
     Principal,
     Verdict,
 )
-from pushd.broker.records import Record, SavedState
+from pushd.broker.records import Record, SavedMessages, SavedState
 from pushd.mqtt.codes import ReasonCode
 from pushd.storage.memory import MemoryStore
 
@@ -80,6 +80,9 @@ class HeldStore:
 
     def load(self) -> SavedState:
         return self._memory.load()
+
+    def load_messages(self, client_id: str) -> Deferred[SavedMessages]:
+        return self.barrier().addCallback(lambda _: self._memory.load_messages(client_id))
 
     def record(self, record: Record) -> None:
         self.pending = True

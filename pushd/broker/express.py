@@ -105,6 +105,8 @@ def _publish(client: Client, route: Route, data: bytes, at: int, name_end: int, 
     counters.publish_bytes_received += len(message.payload)
     if qos == 1 or client.session.hold_received(int.from_bytes(packet_id, "big")):
         route.publish(message, client.session)
+        if client.pressure.strained is not None:
+            client.pressure.hold_back(client)
     client.accept_publish(qos, packet_id)
     return after
 

@@ -146,6 +146,9 @@ class IStore(Interface):
         """
         The messages of one persistent session, by all that was recorded before this call, durable or not
         (so it may take as long as a barrier). What is recorded of them after the call may be in it or not.
+
+        The numbers of `queued` have no gaps: in the place of a message that cannot be read stands one that
+        has expired. The Deferred fails with `pushd.storage.errors.StoreError` if nothing can be read at all.
         """
 
     def record(record: Record) -> None:

@@ -83,14 +83,16 @@ class Turn:
             data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
             outbox.clear()
             sent += len(data)
-            if client.must_wait or client.held:
+            # While the store fails, what need not wait for it goes before what does: no disk is known to be
+            # repaired within a keep alive.
+            if client.must_wait or (client.held and self._store.failing is None):
                 client.must_wait = False
                 client.held += 1
                 waiting.append((client, data, 0 if client.terms is None else client.terms.hold()))
             else:
                 self._write(client, data)
                 if client.terms is not None:
-                    client.terms.left(client.terms.owed)
+                    client.terms.let_go()
         self._counters.bytes_sent += sent
         if waiting:
             self._store.barrier().addCallback(self._durable, waiting)

@@ -25,6 +25,7 @@ from pushd.storage import schema
 from pushd.storage.errors import StoreError
 from pushd.storage.journal import Batch
 from pushd.storage.loader import Loader
+from pushd.storage.messages import Found, read_messages
 from pushd.storage.rows import DamagedRow, Times
 from pushd.storage.salvage import salvage
 from pushd.storage.writer import Places, write
@@ -268,6 +269,16 @@ class Database:
         connection.execute("COMMIT")
         self._places = places
         self._last_batch = batch.number
+
+    # Reading
+
+    def read_messages(self, numbers: Sequence[int]) -> Found:
+        """The messages of some sessions, as far as batches were committed."""
+        try:
+            return read_messages(self._connection or self._open_again(), numbers, self._times())
+        except BaseException:
+            self._give_up_connection()
+            raise
 
     def _open_again(self) -> sqlite3.Connection:
         """After a failure: see the top of this file."""

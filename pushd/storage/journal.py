@@ -54,12 +54,14 @@ class Batch:
     received: dict[Key, bool] = field(default_factory=dict)
     retained: dict[str, Message | None] = field(default_factory=dict)
     wills: dict[str, r.WillSet | None] = field(default_factory=dict)
+    scheduled: dict[str, r.MessageScheduled | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
         return bool(
             self.queued or self.inflight or self.acknowledged or self.unqueued or self.received
             or self.retained or self.opened or self.left or self.ended or self.subscriptions or self.wills
+            or self.scheduled
         )  # fmt: skip
 
     def settle(self) -> None:
@@ -103,6 +105,10 @@ class Journal:
     def record(self, record: r.Record) -> None:
         """Add a record to the batch."""
         self._apply[type(record)](record)
+
+    def number_of(self, client_id: str) -> int | None:
+        """The number of a client's session; ``None`` if it has none."""
+        return self._numbers.get(client_id)
 
     def cut(self) -> Batch:
         """Begin a new batch. :return: the one that is complete now."""
@@ -186,6 +192,12 @@ class Journal:
     def _cleared(self, record: r.RetainedCleared) -> None:
         self.batch.retained[record.topic] = None
 
+    def _scheduled(self, record: r.MessageScheduled) -> None:
+        self.batch.scheduled[record.id] = record
+
+    def _schedule_ended(self, record: r.ScheduleEnded) -> None:
+        self.batch.scheduled[record.id] = None
+
     def _will_set(self, record: r.WillSet) -> None:
         self.batch.wills[record.client_id] = record
 
@@ -208,6 +220,8 @@ _METHODS: dict[type, str] = {
     r.PacketIdReleased: "_received_released",
     r.RetainedSet: "_retained",
     r.RetainedCleared: "_cleared",
+    r.MessageScheduled: "_scheduled",
+    r.ScheduleEnded: "_schedule_ended",
     r.WillSet: "_will_set",
     r.WillCleared: "_will_cleared",
 }

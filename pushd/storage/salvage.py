@@ -37,6 +37,10 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
         "client_id": _TEXT, "username": _TEXT_OR_NOT, "topic": _TEXT, "payload": _BYTES, "qos": _NUMBER,
         "retain": _NUMBER, "properties": _BYTES_OR_NOT,
     },
+    "scheduled": {
+        "id": _TEXT, "due_at": (float,), "topic": _TEXT, "payload": _BYTES, "qos": _NUMBER,
+        "retain": _NUMBER, "properties": _BYTES_OR_NOT, "expires_at": _TIME_OR_NOT,
+    },
     "bodies": {
         "id": _NUMBER, "topic": _TEXT, "payload": _BYTES, "properties": _BYTES_OR_NOT,
         "expires_at": _TIME_OR_NOT,
@@ -88,12 +92,27 @@ def salvage(damaged: sqlite3.Connection, into: sqlite3.Connection) -> str:
                 _take(into, table, row)
     for sql in _USELESS:
         into.execute(sql)
+    _close_gaps(into)
     counts = {table: _count(into, table) for table in TABLES}
     into.execute("COMMIT")
     if not any(counts.values()):
         return "Nothing of it could be read: pushd starts with an empty store."
     kept = ", ".join(f"{count} {table}" for table, count in counts.items())
     return f"What could be read of it is recovered: {kept}."
+
+
+def _close_gaps(into: sqlite3.Connection) -> None:
+    """Number the queues anew that have lost messages: what waits for a session has numbers without gaps."""
+    torn = into.execute(
+        "SELECT session FROM queued GROUP BY session HAVING max(sequence) - min(sequence) >= count(*)"
+    ).fetchall()
+    for session in torn:
+        rows = into.execute("SELECT sequence FROM queued WHERE session = ? ORDER BY sequence", session)
+        for number, (sequence,) in enumerate(rows.fetchall(), 1):
+            into.execute(
+                "UPDATE queued SET sequence = ? WHERE session = ? AND sequence = ?",
+                (number, *session, sequence),
+            )
 
 
 def _rows(damaged: sqlite3.Connection, into: sqlite3.Connection, table: str) -> Iterator[Row]:
@@ -134,6 +153,8 @@ def _check(table: str, row: Row) -> None:
         if type(value) not in kinds:
             raise DamagedRow(column)
         if column in ("qos", "retain_handling") and not 0 <= value <= 2:
+            raise DamagedRow(column)
+        if column == "sequence" and value < 1:
             raise DamagedRow(column)
         if column == "properties":
             read_properties(value, WILL if table == "wills" else PacketType.PUBLISH)

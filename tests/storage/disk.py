@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.broker.records import SavedMessages
 from pushd.storage.database import Durability
 from pushd.storage.sqlite import SqliteStore
 
@@ -79,6 +80,13 @@ class Disk:
         store._database.close()  # which also moves the log into the database, so it is all put back
         for path, data in files.items():
             path.write_bytes(data)
+
+    def messages(self, store: SqliteStore) -> dict[str, SavedMessages]:
+        """Those of all sessions that the last process found."""
+        return {
+            client_id: self._case.successResultOf(store.load_messages(client_id))
+            for client_id in self.state.sessions
+        }
 
     @property
     def log(self) -> Path:

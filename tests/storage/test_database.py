@@ -155,8 +155,8 @@ class DamagedTests(DiskTestCase):
         state = self.disk.state
         self.assertGreaterEqual(len(state.sessions), least)
         self.assertGreaterEqual(len(state.retained), least)
-        for client_id, session in state.sessions.items():
-            for message in [*session.queued.values(), *session.inflight.values()]:
+        for client_id, messages in self.disk.messages(store).items():
+            for message in [*messages.queued.values(), *messages.inflight.values()]:
                 assert message is not None
                 self.assertEqual(client_id.removeprefix("client-").encode() * 50, message.payload)
         (line,) = self.lines
@@ -237,7 +237,7 @@ class DamagedTests(DiskTestCase):
                 connection.execute(sql)
         self.check(199)
         self.assertNotIn("t/2", self.disk.state.retained)
-        self.assertEqual({}, self.disk.state.sessions["client-5"].inflight)
+        self.assertEqual(0, self.disk.state.sessions["client-6"].inflight_count)
 
     def test_log_without_its_database(self) -> None:
         """It would be taken for the log of the new one: it is moved aside."""

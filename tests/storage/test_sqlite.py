@@ -38,7 +38,7 @@ class OnDisk(StoreContract):
         self.durable()
         self.disk.kill(self.store)
         self.store = self.disk.open(self.durability)
-        return picture(self.disk.state)
+        return self.whole(self.disk.state)
 
 
 class FullTests(OnDisk, SynchronousTestCase):
@@ -129,6 +129,30 @@ class CommitTests(SynchronousTestCase):
         self.successResultOf(self.store.barrier())
         self.assertEqual(([], False), (self.thread.calls, self.store.pending))
 
+    def test_what_is_over_while_it_waits(self) -> None:
+        """A barrier fires if what it waits for undoes itself before it can be written."""
+        self.store.record(r.SessionOpened("ada", None, None))
+        self.thread.held = True
+        self.store.barrier()
+        self.store.record(r.MessageQueued("ada", 1, Message("t", b"x", 1)))
+        barrier = self.store.barrier()
+        self.store.record(r.MessageDropped("ada", 1))
+        self.thread.step()
+        self.successResultOf(barrier)
+        self.store.record(retained(1))
+        self.assertNoResult(self.store.barrier())
+
+    def test_close_by_who_waited(self) -> None:
+        """The file is closed once."""
+        self.store.record(retained(1))
+        self.thread.held = True
+        closed: list[Deferred[None]] = []
+        self.store.barrier().addCallback(lambda _: closed.append(self.store.close()))
+        self.thread.step()
+        self.thread.step()
+        self.successResultOf(closed[0])
+        self.assertEqual([], self.thread.calls)
+
     def test_what_nobody_waits_for(self) -> None:
         """It is written after a moment all the same, in one go."""
         for n in range(3):
@@ -176,8 +200,7 @@ class CommitTests(SynchronousTestCase):
             self.store.record(r.PacketIdAssigned("ada", n, 100 - n))
             self.successResultOf(self.store.barrier())
         self.disk.kill(self.store)
-        self.disk.open()
-        inflight = self.disk.state.sessions["ada"].inflight
+        inflight = self.disk.messages(self.disk.open())["ada"].inflight
         sent = [(packet_id, message and message.payload) for packet_id, message in inflight.items()]
         self.assertEqual([(100 - n, b"%d" % n) for n in range(1, 9)], sent)
 
@@ -200,6 +223,59 @@ class CommitTests(SynchronousTestCase):
         self.assertEqual([], self.disk.rows("SELECT body FROM body_users UNION SELECT id FROM bodies"))
 
 
+class MessagesTests(SynchronousTestCase):
+    """Sessions that come back"""
+
+    def setUp(self) -> None:
+        self.disk = Disk(self)
+        self.store = self.disk.open()
+        self.thread = self.disk.thread
+        for n in range(5):
+            self.store.record(r.SessionOpened(f"s{n}", None, None))
+            self.store.record(r.MessageQueued(f"s{n}", 1, Message("t", b"x", 1)))
+        self.successResultOf(self.store.barrier())
+        self.thread.held = True
+
+    def test_fleet_shares_a_trip(self) -> None:
+        """All that come while the thread is busy are read together, as many as may be at a time."""
+        self.patch(SqliteStore, "READS", 3)
+        reads = [self.store.load_messages(f"s{n}") for n in range(5)]
+        for done in (1, 4, 5):
+            self.thread.step()
+            self.assertEqual(done, sum(read.called for read in reads))
+        self.assertEqual([], self.thread.calls)
+
+    def test_commits_in_between(self) -> None:
+        """Who waits for a commit does not wait for a whole fleet."""
+        self.patch(SqliteStore, "READS", 1)
+        reads = [self.store.load_messages(f"s{n}") for n in range(3)]
+        self.store.record(retained(1))
+        barrier = self.store.barrier()
+        self.thread.step()
+        self.thread.step()
+        self.successResultOf(barrier)
+        self.assertEqual(1, sum(read.called for read in reads))
+
+    def test_what_is_not_durable(self) -> None:
+        """It is written first."""
+        self.store.record(r.MessageQueued("s1", 2, Message("t", b"y", 1)))
+        read = self.store.load_messages("s1")
+        self.thread.step()
+        self.assertNoResult(read)
+        self.thread.step()
+        self.assertEqual([1, 2], list(self.successResultOf(read).queued))
+
+    def test_close(self) -> None:
+        """Nobody needs messages any more, and the end does not wait for them."""
+        self.store.load_messages("s1")
+        read = self.store.load_messages("s2")
+        closed = self.store.close()
+        self.thread.step()
+        self.thread.step()
+        self.successResultOf(closed)
+        self.assertNoResult(read)
+
+
 class TimeTests(SynchronousTestCase):
     """Every process counts its seconds from another moment"""
 
@@ -213,10 +289,11 @@ class TimeTests(SynchronousTestCase):
         store.record(r.RetainedSet(message))
         store.record(r.SessionLeft("ada", 20.0))
         self.successResultOf(store.close())
-        disk.open(wall_s=NOON + 45.0)
+        messages = disk.messages(disk.open(wall_s=NOON + 45.0))
         ada = disk.state.sessions["ada"]
-        expire_at = ada.queued[1].expires_at, disk.state.retained["t"].expires_at
+        expire_at = messages["ada"].queued[1].expires_at, disk.state.retained["t"].expires_at
         self.assertEqual((15.0, 15.0, -25.0), (*expire_at, ada.left_at))
+        self.assertEqual((False, True), (ada.queued.first_expired(14.9), ada.queued.first_expired(15.0)))
 
 
 class TroubleTests(SynchronousTestCase):
@@ -343,6 +420,37 @@ class TroubleTests(SynchronousTestCase):
         self.successResultOf(self.store.close())
         self.assertEqual(([1], ["t/1"]), (self.fired, self.topics()))
 
+    def test_messages_wait(self) -> None:
+        """Until what was recorded before them can be written."""
+        self.store.record(r.SessionOpened("ada", None, None))
+        self.break_disk(FULL, FULL)
+        self.store.record(r.MessageQueued("ada", 1, Message("t", b"x", 1)))
+        read = self.store.load_messages("ada")
+        self.wait(0.5)
+        self.assertNoResult(read)
+        self.wait(0.5)
+        self.assertEqual([1], list(self.successResultOf(read).queued))
+
+    def test_disk_that_cannot_be_read(self) -> None:
+        """Messages are asked for again, like everything else."""
+        self.store.record(r.SessionOpened("ada", None, None))
+        self.successResultOf(self.store.barrier())
+        self.break_disk(IO_ERROR, IO_ERROR, at="SELECT")
+        read = self.store.load_messages("ada")
+        self.assertEqual("disk I/O error", self.store.failing)
+        self.wait(0.25)
+        self.assertEqual(({}, None), (self.successResultOf(read).queued, self.store.failing))
+
+    def test_end_while_messages_cannot_be_read(self) -> None:
+        """What was recorded is written all the same."""
+        self.store.record(r.SessionOpened("ada", None, None))
+        self.successResultOf(self.store.barrier())
+        self.break_disk(IO_ERROR, IO_ERROR, at="SELECT")
+        self.store.load_messages("ada")
+        self.store.record(retained(1))
+        self.successResultOf(self.store.close())
+        self.assertEqual(["t/1"], self.topics())
+
     def test_close_that_fails(self) -> None:
         """The process can end; what was not acknowledged is lost, and the log says so."""
         self.break_disk(*[FULL] * 10)
@@ -368,17 +476,17 @@ class JournalTests(SynchronousTestCase):
         disk, memory, model = Disk(self), MemoryStore(), Model()
         store = disk.open()
         disk.thread.held = True
-        moments = [picture(memory.state)]
+        moments = [picture(memory.state, memory.messages)]
         durable = [0]
         for record in journal(model, taken):
             store.record(record)
             memory.record(record)
-            moments.append(picture(memory.state))
+            moments.append(picture(memory.state, memory.messages))
             self.happen(disk, store, data, durable, len(moments) - 1)
         disk.thread.held = False
         disk.kill(store)
-        disk.open()
-        self.assertIn(picture(disk.state), moments[max(durable) :])
+        messages = disk.messages(disk.open())
+        self.assertIn(picture(disk.state, messages), moments[max(durable) :])
 
     def happen(
         self, disk: Disk, store: SqliteStore, data: st.DataObject, durable: list[int], now: int
