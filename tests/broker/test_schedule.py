@@ -6,15 +6,26 @@ from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.broker.broker import Broker
 from pushd.broker.counters import Counters
+from pushd.broker.interfaces import Access
+from pushd.broker.limits import Limits
 from pushd.broker.message import Message
+from pushd.broker.policy import Policy
 from pushd.broker.records import MessageScheduled, Record, ScheduleEnded
 from pushd.broker.schedule import Schedule
 from pushd.broker.wheel import TICK_S, TimingWheel
+from pushd.mqtt.codes import ReasonCode
+from pushd.mqtt.packets import Publish
 from pushd.storage.memory import MemoryStore
+from pushd.transports.protocol import MQTTFactory
+from tests.driver import Peer, Rig
+from tests.fakes import Doorkeeper, HeldStore, Rules
+from tests.storage.disk import NOON, Disk
 
 MONTH_S = 30 * 86_400.0
 
@@ -279,3 +290,136 @@ class RestartTests(ScheduleCase):
         self.schedule._publish = lambda message: seen.append(ScheduleEnded("a") in self.store.records)
         self.pass_time(3)
         self.assertEqual((seen, self.store.records[-1]), ([False], ScheduleEnded("a")))
+
+
+class Sender:
+    """A caller of the gateway."""
+
+    username = "sender"
+    client_id = ""
+
+
+def schedule(rig: Rig, topic: str = "t", delay_s: float = 1.0, retain: bool = False) -> Deferred[ReasonCode]:
+    """Hand in the message "later" of QoS 1, under the id "id"."""
+    return rig.broker.schedule(rig.policy, Sender(), "id", topic, b"later", 1, retain, delay_s)
+
+
+class FacadeTests(SynchronousTestCase):
+    """`Broker.schedule`"""
+
+    def setUp(self) -> None:
+        self.rules = Rules()
+        self.store = HeldStore()
+        self.rig = Rig(Limits(message_size_limit=10), authorizer=self.rules, store=self.store)
+
+    def refusal(self, topic: str = "t", retain: bool = False) -> ReasonCode:
+        code = self.successResultOf(schedule(self.rig, topic, retain=retain))
+        self.assertEqual(len(self.rig.broker.scheduled), 0)
+        return code
+
+    def test_accepted_when_it_is_durable(self) -> None:
+        """Not before; nobody can tell when the process will end."""
+        answer = schedule(self.rig)
+        self.assertNoResult(answer)
+        self.store.release()
+        self.assertIs(self.successResultOf(answer), ReasonCode.SUCCESS)
+
+    def test_delivered_and_retained(self) -> None:
+        """As if it were published at that time."""
+        self.rig = Rig()
+        ada = self.rig.connect("ada")
+        ada.subscribe("t")
+        schedule(self.rig, retain=True)
+        self.assertEqual(ada.received(), [])
+        self.rig.clock.pump([0.25] * 8)
+        self.assertEqual(ada.received(), [Publish("t", b"later")])
+        bob = self.rig.connect("bob")
+        bob.subscribe("t")
+        self.assertEqual(bob.received(), [Publish("t", b"later", retain=True)])
+
+    def test_refused_as_a_publish_is(self) -> None:
+        """At once, and nothing of it waits."""
+        self.rules.refused.add((Access.WRITE, "secret"))
+        self.assertIs(self.refusal("secret"), ReasonCode.NOT_AUTHORIZED)
+        self.assertIs(self.refusal("$SYS/x"), ReasonCode.NOT_AUTHORIZED)
+        self.assertIs(self.refusal("a/#"), ReasonCode.TOPIC_NAME_INVALID)
+        large = self.rig.broker.schedule(self.rig.policy, Sender(), "id", "t", b"x" * 11, 1, False, 1.0)
+        self.assertIs(self.successResultOf(large), ReasonCode.PACKET_TOO_LARGE)
+        self.rig = Rig(Limits(retain_available=False))
+        self.assertIs(self.refusal(retain=True), ReasonCode.RETAIN_NOT_SUPPORTED)
+
+    def test_refused_for_want_of_room(self) -> None:
+        """Too many wait, or the store fails: what could be forgotten is not taken."""
+        self.rig.broker.scheduled._max_messages = 1
+        schedule(self.rig)
+        other = self.rig.broker.schedule(self.rig.policy, Sender(), "other", "t", b"x", 1, False, 1.0)
+        self.assertIs(self.successResultOf(other), ReasonCode.QUOTA_EXCEEDED)
+        self.rig = Rig(store=HeldStore())
+        self.rig.broker.store.failing = "disk full"
+        self.assertIs(self.refusal(), ReasonCode.QUOTA_EXCEEDED)
+
+    def test_who_was_allowed_is_not_asked_for_again(self) -> None:
+        """It was accepted, as what waits in a queue was."""
+        schedule(self.rig)
+        self.rules.refused.add((Access.WRITE, "t"))
+        self.rig.clock.pump([0.25] * 8)
+        self.assertEqual(self.rig.broker.counters.publish_dropped, {})
+        self.assertEqual(self.store.records[-1], ScheduleEnded("id"))
+
+    def test_a_late_verdict_does_not_move_its_time(self) -> None:
+        """The delay counts from when it was asked for."""
+        verdict = self.rules.later = Deferred()
+        schedule(self.rig, delay_s=10)
+        self.rig.clock.advance(4)
+        verdict.callback(ReasonCode.SUCCESS)
+        (scheduled,) = self.rig.broker.scheduled
+        self.assertEqual(scheduled.due_at, 10.0)
+
+    def test_mount_point(self) -> None:
+        """In front of the topic, as for everybody who comes in by that listener."""
+        self.rig = Rig(mount_point="home/")
+        schedule(self.rig)
+        (scheduled,) = self.rig.broker.scheduled
+        self.assertEqual(scheduled.message.topic, "home/t")
+
+
+class Process(Rig):
+    """A broker with a file, and what was in it."""
+
+    def __init__(self, case: SynchronousTestCase, disk: Disk, wall_s: float = NOON) -> None:
+        store = disk.open(wall_s=wall_s)
+        case.patch(store, "load", lambda: disk.state)  # it was read when it was opened
+        self.clock, self.store = disk.clock, store
+        self.policy = Policy("a test", Doorkeeper(), Rules())
+        self.broker = Broker(self.clock, store)
+        self.broker.start(self.policy)
+        self.factory = MQTTFactory(self.broker, self.policy)
+
+    def ada(self) -> Peer:
+        return self.connect("ada", clean=False)
+
+
+class CrashTests(SynchronousTestCase):
+    """kill -9, with everything in a file"""
+
+    def payloads(self, killed_after_s: float) -> list[bytes]:
+        """What ada gets, who was away while a message of QoS 2 became due, and the process was killed."""
+        disk = Disk(self)
+        process = Process(self, disk)
+        ada = process.ada()
+        ada.subscribe("t", qos=2)
+        ada.drop()
+        accepted = process.broker.schedule(process.policy, Sender(), "id", "t", b"later", 2, False, 1.0)
+        self.assertIs(self.successResultOf(accepted), ReasonCode.SUCCESS)
+        process.clock.pump([0.05] * round(killed_after_s / 0.05))
+        disk.kill(process.store)
+        process = Process(self, disk, NOON + killed_after_s)
+        process.clock.pump([0.25] * 10)
+        self.assertEqual(len(process.broker.scheduled), 0)
+        packets = process.ada().received()
+        return [packet.payload for packet in packets if isinstance(packet, Publish)]
+
+    def test_at_any_moment(self) -> None:
+        """Before it is due, while it is published, and after: it arrives, once."""
+        for moment in range(40):
+            self.assertEqual(self.payloads(moment * 0.05), [b"later"], moment)
