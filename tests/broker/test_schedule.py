@@ -389,7 +389,7 @@ class Process(Rig):
     def __init__(self, case: SynchronousTestCase, disk: Disk, wall_s: float = NOON) -> None:
         store = disk.open(wall_s=wall_s)
         case.patch(store, "load", lambda: disk.state)  # it was read when it was opened
-        self.clock, self.store = disk.clock, store
+        self.clock, self.store, self.file = disk.clock, store, store
         self.policy = Policy("a test", Doorkeeper(), Rules())
         self.broker = Broker(self.clock, store)
         self.broker.start(self.policy)
@@ -412,7 +412,7 @@ class CrashTests(SynchronousTestCase):
         accepted = process.broker.schedule(process.policy, Sender(), "id", "t", b"later", 2, False, 1.0)
         self.assertIs(self.successResultOf(accepted), ReasonCode.SUCCESS)
         process.clock.pump([0.05] * round(killed_after_s / 0.05))
-        disk.kill(process.store)
+        disk.kill(process.file)
         process = Process(self, disk, NOON + killed_after_s)
         process.clock.pump([0.25] * 10)
         self.assertEqual(len(process.broker.scheduled), 0)
