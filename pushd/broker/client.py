@@ -497,7 +497,8 @@ class Client:
                 curious.append(subscription)
             codes.append(ReasonCode(request.qos))
             self._note("{id} {qos} {filter}", "subscribe", request.filter, qos=int(request.qos))
-        self._wait_if_recorded()
+        if any(code < 0x80 for code in codes):
+            self._wait_if_recorded()
         self.send(encode(packets.Suback(packet.packet_id, codes), self.version))
         for subscription in curious:
             self._broker.send_retained(self.session, subscription)

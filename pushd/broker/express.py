@@ -54,6 +54,9 @@ def handle_express(client: Client, data: bytes, at: int) -> int:
             stop = _relay_run(client, route, data, at, name_end, after)
         elif first in (PUBLISH_QOS1, PUBLISH_QOS2):
             stop = _publish(client, route, data, at, name_end, after)
+            if client.pressure.strained is not None:
+                client.pressure.hold_back(client)
+                return stop
         else:
             return at
         if stop == at:
@@ -105,8 +108,6 @@ def _publish(client: Client, route: Route, data: bytes, at: int, name_end: int, 
     counters.publish_bytes_received += len(message.payload)
     if qos == 1 or client.session.hold_received(int.from_bytes(packet_id, "big")):
         route.publish(message, client.session)
-        if client.pressure.strained is not None:
-            client.pressure.hold_back(client)
     client.accept_publish(qos, packet_id)
     return after
 

@@ -18,7 +18,7 @@ it *sleeps*: all of them are in the store, and are read back before the next CON
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -470,15 +470,15 @@ class Session:
         if taken:
             first = self.sequence - len(waiting) + 1
             self._queue_anew(
-                dict(enumerate(waiting, first)),
+                range(first, self.sequence + 1),
                 [message for message in waiting if not wanted(message)],
             )
         return taken
 
-    def _queue_anew(self, numbered: dict[int, Message], messages: list[Message]) -> None:
-        """Have `messages` queued in place of `numbered`, and recorded so: numbers stay without gaps."""
+    def _queue_anew(self, sequences: Iterable[int], messages: Iterable[Message]) -> None:
+        """Have `messages` queued in place of those with these numbers: numbers stay without gaps."""
         self.queue, self.queued_bytes = deque(), 0
-        for sequence in numbered:
+        for sequence in sequences:
             self._forget_queued(sequence)
         for message in messages:
             self._enqueue(message)
@@ -528,14 +528,15 @@ class Session:
     def _wake(self, sleep: Sleep, saved: records.SavedMessages) -> None:
         first = self.sequence - len(sleep.outline) + 1
         known = sleep.complete(saved)
-        waiting = {number: known[number] for number in range(first, self.sequence + 1) if number in known}
+        sequences = range(first, self.sequence + 1)
+        waiting = [known[sequence] for sequence in sequences if sequence in known]
         self.sleep = None
         self.inflight = dict(saved.inflight)
         self.received = set(saved.received) or None
         if len(waiting) < len(sleep.outline):  # some could not be read
-            self._queue_anew(waiting, list(waiting.values()))
+            self._queue_anew(sequences, waiting)
             return
-        self.queue = deque(waiting.values()) or None
+        self.queue = deque(waiting) or None
         self.queued_bytes = sleep.outline.payload_bytes
 
     def restore(self, saved: records.SavedSession) -> None:
