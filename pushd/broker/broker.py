@@ -26,6 +26,7 @@ from pushd.broker.policy import Policy
 from pushd.broker.pressure import Pressure
 from pushd.broker.retained import RetainedMessages
 from pushd.broker.router import Route, Router
+from pushd.broker.schedule import Schedule
 from pushd.broker.session import Session, Subscription
 from pushd.broker.shared import SharedGroup
 from pushd.broker.store_watch import StoreWatch
@@ -54,6 +55,7 @@ class Broker:
     :ivar sessions: all of them, by client id.
     :ivar online: how many of them have a client.
     :ivar memory_is_scarce: nobody new is let in, and nothing new retained.
+    :ivar scheduled: the messages that are to be published later.
     """
 
     _log = Logger()
@@ -80,6 +82,8 @@ class Broker:
         self.pressure = Pressure(self.wheel, self.turn)
         self.router = Router(self)
         self.retained = RetainedMessages(store, self.wheel)
+        soon = partial(clock.callLater, 0)
+        self.scheduled = Schedule(self.wheel, store, self.counters, self.publish_message, soon)
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
         self.sessions: dict[str, Session] = {}
         self.online = 0
@@ -246,17 +250,55 @@ class Broker:
             ``NOT_AUTHORIZED``, ``PACKET_TOO_LARGE``, ``RETAIN_NOT_SUPPORTED``, ``QUOTA_EXCEEDED``: what would
             have to be stored cannot be at the moment.
         """
-        topic = policy.mount_point + topic
-        if not is_valid_name(topic):
+        message = Message(policy.mount_point + topic, payload, qos, retain)
+        return self._judge(policy, principal, message).addCallback(self._publish_durably, message)
+
+    def schedule(
+        self,
+        policy: Policy,
+        principal: Principal,
+        id: str,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        delay_s: float,
+    ) -> Deferred[ReasonCode]:
+        """
+        The same later; see `pushd.broker.schedule` for what that means.
+
+        :param id: nobody else's; ``scheduled.cancel`` knows the message by it.
+        :param delay_s: counts from now, not from when the message is accepted.
+        :return: fires when it is certain that the message will be published, with ``SUCCESS``, or with the
+            reason why it was refused: those of `publish`, and ``QUOTA_EXCEEDED`` if too many wait.
+        """
+        message = Message(policy.mount_point + topic, payload, qos, retain)
+        due_at = self.wheel.seconds() + delay_s
+        return self._judge(policy, principal, message).addCallback(
+            self._schedule_durably, id, due_at, message
+        )
+
+    def _schedule_durably(
+        self, verdict: Verdict, id: str, due_at: float, message: Message
+    ) -> ReasonCode | Deferred[ReasonCode]:
+        if verdict is not ReasonCode.SUCCESS:
+            return verdict or ReasonCode.NOT_AUTHORIZED
+        if self.store.failing is not None or not self.scheduled.add(id, due_at, message):
+            return ReasonCode.QUOTA_EXCEEDED
+        self.counters.publish_received += 1
+        self.counters.publish_bytes_received += len(message.payload)
+        return self.store.barrier().addCallback(lambda _: ReasonCode.SUCCESS)
+
+    def _judge(self, policy: Policy, principal: Principal, message: Message) -> Deferred[Verdict]:
+        """Whether somebody who is no MQTT client may publish this, at any time."""
+        if not is_valid_name(message.topic):
             return succeed(ReasonCode.TOPIC_NAME_INVALID)
-        if 0 < self.limits.message_size_limit < len(payload):
+        if 0 < self.limits.message_size_limit < len(message.payload):
             return succeed(ReasonCode.PACKET_TOO_LARGE)
-        if retain and not self.limits.retain_available:
+        if message.retain and not self.limits.retain_available:
             return succeed(ReasonCode.RETAIN_NOT_SUPPORTED)
-        verdict = self.may_write(policy, principal, topic)
-        if not isinstance(verdict, Deferred):
-            verdict = succeed(verdict)
-        return verdict.addCallback(self._publish_durably, Message(topic, payload, qos, retain))
+        verdict = self.may_write(policy, principal, message.topic)
+        return verdict if isinstance(verdict, Deferred) else succeed(verdict)
 
     def _publish_durably(self, verdict: Verdict, message: Message) -> ReasonCode | Deferred[ReasonCode]:
         if verdict is not ReasonCode.SUCCESS:
@@ -413,6 +455,7 @@ class Broker:
             self.wheel.add(session)
         for will in list(state.wills.values()):
             self._restore_will(will, policy)
+        self.scheduled.restore(state.scheduled.values())
         self.wheel.start()
         self._store_watch.start()
 
@@ -439,6 +482,7 @@ class Broker:
             if session.client is not None:
                 session.client.connection.close(ReasonCode.SERVER_SHUTTING_DOWN)
                 self.client_lost(session.client)
+        self.scheduled.stop()
         self.turn.finish()
         self.wheel.stop()
         return self.store.close()
