@@ -90,18 +90,16 @@ class _AtOnce:
         for at in range(0, len(wanted), CHUNK):
             some = wanted[at : at + CHUNK]
             for number, topic, payload, properties, expires_at in self._rows(_SMALL, some, 5):
-                self._keep(
-                    int(number),
+                self._bodies[int(number)] = read_message(
                     bytes.fromhex(topic).decode(),
                     bytes.fromhex(payload),
                     bytes.fromhex(properties) or None,
                     float(expires_at) if expires_at else None,
+                    self._times,
                 )
-            for row in self._connection.execute(_LARGE.format(numbers=", ".join("?" * len(some))), some):
-                self._keep(*row)
-
-    def _keep(self, number: int, *columns: Any) -> None:
-        self._bodies[number] = read_message(*columns, self._times)
+            large = self._connection.execute(_LARGE.format(numbers=", ".join("?" * len(some))), some)
+            for number, topic, payload, properties, expires_at in large:
+                self._bodies[number] = read_message(topic, payload, properties, expires_at, self._times)
 
     def _message(self, body: str, qos: str, retain: str, ids: str) -> Message:
         return read_variant(self._bodies[int(body)], int(qos), int(retain), ids or None)

@@ -27,9 +27,10 @@ from zope.interface import implementer
 from pushd.broker.interfaces import IStore
 from pushd.broker.records import Record, SavedMessages, SavedState
 from pushd.storage import schema
+from pushd.storage.batch import Batch
 from pushd.storage.database import Database, Durability, Loaded
 from pushd.storage.errors import StoreError
-from pushd.storage.journal import Batch, Journal
+from pushd.storage.journal import Journal
 from pushd.storage.messages import Found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pushd.broker.message import Message
-from pushd.storage.journal import Batch, Key
+from pushd.storage.batch import Batch, Key
 from pushd.storage.rows import Statement, Times, written_ids, written_properties
 
 Row = tuple[Any, ...]

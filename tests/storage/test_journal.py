@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from pushd.broker import records as r
 from pushd.broker.message import Message
 from pushd.mqtt.packets import SubscriptionRequest, Will
-from pushd.storage.journal import _METHODS, Batch, Journal
+from pushd.storage.batch import Batch
+from pushd.storage.journal import _METHODS, Journal
 
 MESSAGE = Message("t", b"x", 2)
 ADA = 7  # the number of a session that is written already

@@ -13,12 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker import records as r
 from pushd.broker.message import Message
-from pushd.storage import database
+from pushd.storage import backlog, database
 from pushd.storage.database import Durability
 from pushd.storage.memory import MemoryStore
 from pushd.storage.sqlite import SqliteStore
-from tests.storage.contract import Model, StoreContract, journal, picture, steps
-from tests.storage.disk import NOON, Disk, FaultyConnection
+from tests.storage.contract import Model, StoreContract, client_ids, journal, picture, picture_of, steps
+from tests.storage.disk import COMMITS, NOON, Disk, FaultyConnection
 
 FULL = sqlite3.OperationalError("database or disk is full")
 IO_ERROR = sqlite3.OperationalError("disk I/O error")
@@ -158,9 +158,9 @@ class CommitTests(SynchronousTestCase):
         for n in range(3):
             self.store.record(retained(n))
             self.disk.clock.advance(self.store.FLUSH_S / 4)
-        self.assertEqual([(0,)], self.disk.rows("SELECT count(*) FROM retained"))
+        self.assertEqual(0, len(self.disk.found().retained))
         self.disk.clock.advance(self.store.FLUSH_S / 4)
-        self.assertEqual([(3,)], self.disk.rows("SELECT count(*) FROM retained"))
+        self.assertEqual(3, len(self.disk.found().retained))
         self.assertFalse(self.store.pending)
 
     def test_what_came_during_a_commit(self) -> None:
@@ -206,6 +206,7 @@ class CommitTests(SynchronousTestCase):
 
     def test_body_is_there_once(self) -> None:
         """However many sessions wait for it, at whatever QoS; and it goes with the last of them."""
+        self.patch(backlog, "MAX_CHANGES", 0)  # nothing goes to the journal
         push = Message("t", b"body" * 1000, 2, expires_at=99.0)
         for n in range(10):
             self.store.record(r.SessionOpened(f"s{n}", None, None))
@@ -309,7 +310,9 @@ class TroubleTests(SynchronousTestCase):
     def connect(self, path: str) -> sqlite3.Connection:
         return sqlite3.connect(path, timeout=0, isolation_level=None, factory=FaultyConnection)
 
-    def break_disk(self, *faults: Exception | None, at: str = "COMMIT", too_late: bool = False) -> None:
+    def break_disk(
+        self, *faults: Exception | None, at: str | tuple[str, ...] = COMMITS, too_late: bool = False
+    ) -> None:
         self.patch(FaultyConnection, "faults", list(faults))
         self.patch(FaultyConnection, "at", at)
         self.patch(FaultyConnection, "too_late", too_late)
@@ -322,7 +325,8 @@ class TroubleTests(SynchronousTestCase):
         self.disk.clock.pump([0.125] * int(seconds * 8))
 
     def topics(self) -> list[str]:
-        return [topic for (topic,) in self.disk.rows("SELECT topic FROM retained ORDER BY topic")]
+        self.break_disk()
+        return sorted(self.disk.found().retained)
 
     def test_resumes_by_itself(self) -> None:
         """Nothing is acknowledged meanwhile and nothing is lost; when there is room again all goes on."""
@@ -365,7 +369,8 @@ class TroubleTests(SynchronousTestCase):
         self.assertEqual(("disk I/O error", []), (self.store.failing, self.fired))
         self.wait(0.5)
         self.assertEqual([1], self.fired)
-        self.assertEqual([(1, "t/0"), (2, "t/1")], self.disk.rows("SELECT rowid, topic FROM retained"))
+        self.assertEqual([(1,)], self.disk.rows("SELECT number FROM journal"))
+        self.assertEqual(["t/0", "t/1"], self.topics())
 
     def test_log_is_not_trusted_after_a_failure(self) -> None:
         """What a failed commit left in the log counts only once it is in the database proper."""
@@ -382,20 +387,21 @@ class TroubleTests(SynchronousTestCase):
 
     def test_failure_at_any_statement(self) -> None:
         """Whatever was done of a batch before is undone."""
-        for at in ("BEGIN", "INSERT", "UPDATE progress", "PRAGMA"):
+        self.put(0)
+        for at in ("BEGIN", "INSERT", "UPDATE progress", "DELETE FROM journal", "COMMIT", "PRAGMA"):
             self.break_disk(FULL, FULL, at=at)
             self.put(1)
-            self.wait(2.0)
+            self.wait(2.0)  # which makes a fold due
             self.put(2)
             self.wait(2.0)
-        self.assertEqual(([1, 2] * 4, ["t/1", "t/2"]), (self.fired, self.topics()))
+        self.assertEqual(([0] + [1, 2] * 6, ["t/0", "t/1", "t/2"]), (self.fired, self.topics()))
 
     def test_database_at_its_limit(self) -> None:
         """SQLite's own words for a full disk, and a batch that is much too large for it."""
         assert self.store._database._connection is not None
         self.store._database._connection.execute("PRAGMA max_page_count = 40")
         for n in range(300):
-            self.store.record(r.RetainedSet(Message(f"t/{n}", b"x" * 1000, 0, True)))
+            self.store.record(r.RetainedSet(Message(f"t/{n}", b"%d" % n * 400, 0, True)))
         barrier = self.store.barrier()
         self.assertEqual("database or disk is full", self.store.failing)
         self.wait(0.25)
@@ -473,6 +479,8 @@ class JournalTests(SynchronousTestCase):
         self.patch(database, "connect", lambda path: sqlite3.connect(
             path, isolation_level=None, factory=FaultyConnection
         ))  # fmt: skip
+        self.tearDown()
+        self.patch(backlog, "MAX_CHANGES", data.draw(st.sampled_from([0, 4, 8192])))
         disk, memory, model = Disk(self), MemoryStore(), Model()
         store = disk.open()
         disk.thread.held = True
@@ -482,27 +490,47 @@ class JournalTests(SynchronousTestCase):
             store.record(record)
             memory.record(record)
             moments.append(picture(memory.state, memory.messages))
-            self.happen(disk, store, data, durable, len(moments) - 1)
+            self.happen(disk, store, memory, data, durable, len(moments) - 1)
         disk.thread.held = False
+        FaultyConnection.faults = []
         disk.kill(store)
         messages = disk.messages(disk.open())
         self.assertIn(picture(disk.state, messages), moments[max(durable) :])
 
     def happen(
-        self, disk: Disk, store: SqliteStore, data: st.DataObject, durable: list[int], now: int
-    ) -> None:
+        self, disk: Disk, store: SqliteStore, memory: MemoryStore, data: st.DataObject,
+        durable: list[int], now: int,
+    ) -> None:  # fmt: skip
         """What else goes on between two records."""
-        for event in data.draw(st.lists(st.sampled_from(["barrier", "disk", "time", "fault", "late"]))):
+        for event in data.draw(
+            st.lists(st.sampled_from(["barrier", "read", "disk", "time", "fault", "late"]))
+        ):
             if event == "barrier":
                 store.barrier().addCallback(lambda _: durable.append(now))
+            elif event == "read":
+                self.read(disk, store, memory, data.draw(client_ids))
             elif event == "disk" and disk.thread.calls:
                 disk.thread.step()
             elif event == "time":
-                disk.clock.advance(1.0)
+                disk.clock.advance(1.0)  # which makes a fold due
             elif event in ("fault", "late"):
                 FaultyConnection.faults = [FULL]
+                FaultyConnection.at = data.draw(st.sampled_from([COMMITS, ("DELETE",), ("SELECT",)]))
                 FaultyConnection.too_late = event == "late"
+
+    def read(self, disk: Disk, store: SqliteStore, memory: MemoryStore, client_id: str) -> None:
+        """A session's messages, whatever the disk does: all that is recorded."""
+        read = store.load_messages(client_id)
+        for _ in range(20):
+            if disk.thread.calls:
+                disk.thread.step()
+            else:
+                disk.clock.advance(store.LAST_RETRY_S)
+            if read.called:
+                break
+        self.assertEqual(picture_of(memory.load_messages(client_id)), picture_of(self.successResultOf(read)))
 
     def tearDown(self) -> None:
         FaultyConnection.faults = []
         FaultyConnection.too_late = False
+        FaultyConnection.at = COMMITS
