@@ -303,13 +303,14 @@ class Broker:
     def _publish_durably(self, verdict: Verdict, message: Message) -> ReasonCode | Deferred[ReasonCode]:
         if verdict is not ReasonCode.SUCCESS:
             return verdict or ReasonCode.NOT_AUTHORIZED
-        if message.qos and not self.has_place(message):
+        matters = message.qos > 0 or message.retain
+        if matters and not self.has_place(message):
             return ReasonCode.QUOTA_EXCEEDED
         self.counters.publish_received += 1
         self.counters.publish_bytes_received += len(message.payload)
         route = self.publish_message(message)
         code = ReasonCode.SUCCESS if route.targets else ReasonCode.NO_MATCHING_SUBSCRIBERS
-        if not self.store.pending:
+        if not (matters and self.store.pending):
             return code
         return self.store.barrier().addCallback(lambda _: code)
 
