@@ -34,6 +34,10 @@ MAX_BYTES = 16 * 1024 * 1024
 # Payloads of a batch that go to the journal first. Larger ones are better written once.
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
 
+# Messages of a batch that wait for a client: of more than that, most will do so for long, and are better
+# written once.
+MAX_QUEUED = 512
+
 _ADD = "INSERT INTO journal (number, changes) VALUES (?, ?)"
 
 
@@ -88,7 +92,9 @@ class Backlog:
         :param places: the next free ones in the tables.
         :return: those after it.
         """
-        blob = pack(batch, times, MAX_PAYLOAD_BYTES) if len(batch) <= MAX_CHANGES else None
+        blob = None
+        if len(batch) <= MAX_CHANGES and len(batch.queued) <= MAX_QUEUED:
+            blob = pack(batch, times, MAX_PAYLOAD_BYTES)
         if blob is not None and not self._is_due(batch, blob, now):
             connection.execute(_ADD, (batch.number, blob))  # alone, it is a transaction
             self._add(batch, len(blob), now)

@@ -107,7 +107,7 @@ class _Messages(dict[Any, int]):
                 message.topic,
                 message.qos,
                 message.retain,
-                written_properties(message.properties),
+                written_properties(message.properties) if message.properties else None,
                 None if expires_at is None else expires_at + self._offset,
                 message.subscription_ids,
             )
@@ -157,7 +157,14 @@ def unpack(number: int, blob: bytes, times: Times) -> Batch:
     try:
         changes = msgpack.unpackb(blob, use_list=False)
         return _Reader(changes, times).batch(number)
-    except (msgpack.UnpackException, LookupError, TypeError, ValueError, AttributeError) as problem:
+    except (
+        DamagedRow,
+        msgpack.UnpackException,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as problem:
         raise DamagedRow(f"journal: {number}: {problem!r}") from problem
 
 

@@ -110,11 +110,8 @@ class Database:
             except _Damaged as problem:
                 warnings += self._recover(str(problem))
                 loaded = self._open_and_read()
-        except StoreError as problem:
-            self.close()
-            raise StoreError(f"{self.path}: {problem}") from problem
-        except (OSError, sqlite3.Error, _Damaged) as problem:
-            self.close()
+        except (OSError, sqlite3.Error, StoreError, _Damaged) as problem:
+            self._let_go()
             raise StoreError(f"{self.path}: {problem}") from problem
         return loaded._replace(warnings=warnings)
 
@@ -123,6 +120,9 @@ class Database:
         if self._connection is not None and self._backlog:
             with suppress(sqlite3.Error):
                 self._backlog.fold(self._connection, self._places, self._times())
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._give_up_connection()
         if self._lock is not None:
             os.close(self._lock)

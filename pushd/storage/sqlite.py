@@ -99,6 +99,7 @@ class SqliteStore:
         self._monotonic = monotonic
         self._sleep = sleep
         self._journal = Journal({}, 1, 0)
+        self._apply = self._journal.apply
         self._writing: Batch | None = None
         self._durable = 0  # the number of the last batch that is
         # One thing at a time is done in the thread: what, and whom to give the result.
@@ -127,6 +128,7 @@ class SqliteStore:
         for warning in loaded.warnings:
             self._log.error("{warning}", warning=warning)
         self._journal = Journal(loaded.numbers, loaded.next_number, loaded.last_batch)
+        self._apply = self._journal.apply
         self._durable = loaded.last_batch
         return loaded.state
 
@@ -152,7 +154,7 @@ class SqliteStore:
         if not self.pending:
             self.pending = True
             self._flush_soon()
-        self._journal.record(record)
+        self._apply[type(record)](record)
 
     def barrier(self) -> Deferred[None]:
         """A Deferred that fires when everything recorded before is durable."""

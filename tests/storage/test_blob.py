@@ -29,7 +29,7 @@ def collected(taken: Iterable[tuple[str, tuple[Any, ...]]], before: int) -> Batc
     for number, record in enumerate(journal(Model(), taken)):
         if number == before:
             sums.cut()
-        sums.record(record)
+        sums.apply[type(record)](record)
     batch = sums.cut()
     batch.settle()
     return batch

@@ -23,7 +23,7 @@ class BatchTests(SynchronousTestCase):
     def sum(self, *records: r.Record) -> Batch:
         """All of them in one batch."""
         for record in records:
-            self.journal.record(record)
+            self.journal.apply[type(record)](record)
         batch = self.journal.cut()
         batch.settle()
         return batch
