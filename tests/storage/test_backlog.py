@@ -169,7 +169,8 @@ class FailureTests(SynchronousTestCase):
             inflight = self.successResultOf(read).inflight
             self.assertEqual([12, 13, 14], list(inflight), failing)
             self.successResultOf(store.close())
-            self.assertEqual([(3,)], disk.rows("SELECT count(*) FROM bodies"))
+            disk.open()
+            self.assertEqual([(3,)], disk.rows("SELECT count(*) FROM bodies"), failing)
 
     def fail_at(self, store: Any, count: int) -> None:
         """Interrupt SQLite as it works, after some of its instructions."""
