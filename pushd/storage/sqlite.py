@@ -6,6 +6,9 @@ written by a thread (`pushd.storage.database`); what is recorded while that goes
 barriers that were asked for meanwhile share its commit. So the slower the disk, the larger the batches: a
 commit costs one fsync whether it holds one message or a thousand.
 
+The messages of sessions are not kept in memory: they are read when a client comes back
+(`pushd.storage.messages`), in the same thread and in between.
+
 While a batch cannot be written (a full disk, an I/O error) it is kept and tried again, its barriers wait, and
 `SqliteStore.failing` says why.
 """

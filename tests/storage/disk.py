@@ -138,5 +138,7 @@ class FaultyConnection(sqlite3.Connection):
         if fault is None or self.too_late:
             cursor = super().execute(sql, *arguments)
         if fault is not None:
-            raise fault
+            if self.too_late:
+                cursor.close()  # or its statement keeps the file open
+            raise fault.with_traceback(None)
         return cursor
