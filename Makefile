@@ -3,7 +3,7 @@
 # make lint    style alone
 # make types   types alone
 # make bench   measure against mosquitto
-# make crash   kill the broker 260 times, and count what it forgot
+# make crash   kill the broker 280 times, and count what it forgot
 # make clean   remove what was made, except certificates and passwords
 #
 # The first Python that is new enough is taken; `make run PYTHON=...` chooses another.
@@ -53,6 +53,7 @@ crash: .venv/installed-for-tests
 	$(CRASH) --kills 200 --durability normal
 	$(CRASH) --kills 30 --durability full
 	$(CRASH) --kills 30 --signal TERM
+	$(CRASH) --kills 20 --backlog 10000
 	$(CRASH) --full-disks 50
 	$(CRASH) --drops 500
 

@@ -2,7 +2,8 @@
 Starting a broker for one run, looking at what it uses, and stopping it.
 
 A broker is a command with ``{port}`` and ``{conf}`` for what changes from run to run. The settings file is
-the same for all of them: it is a ``mosquitto.conf``, and pushd reads those.
+the same for all of them: it is a ``mosquitto.conf``, and pushd reads those. Only what pushd has and others do
+not, a store that is there before the acknowledgement and a gateway, is asked of pushd alone.
 """
 
 from __future__ import annotations
@@ -84,6 +85,11 @@ def chosen_brokers(given: list[str] | None) -> dict[str, str]:
     return commands
 
 
+def is_pushd(name: str) -> bool:
+    """Whether a broker is a pushd, by its name: ``pushd``, or ``pushd-old`` for another checkout."""
+    return name.startswith("pushd")
+
+
 # ---- what they read ----
 
 
@@ -116,24 +122,54 @@ class Certificates:
         return ["--ca", paths["ca.crt"], "--certificate", paths["load.crt"], "--key", paths["load.key"]]
 
 
-def settings_text(port: int, certificates: Certificates | None, plain_port: int | None = None) -> str:
+def settings_text(
+    certificates: Certificates | None = None,
+    websocket: bool = False,
+    gateway: bool = False,
+    store: Store | None = None,
+) -> str:
     """
-    The settings of every broker: loopback only, no log, and no limit that would drop a message.
+    The settings of every broker: loopback only, no log, and no limit that would drop a message. Names in
+    braces stand for free ports; clients go to ``{load}``.
 
-    :param plain_port: given, MQTT is spoken over WebSocket at `port`. Mosquitto 2.0 does not start with such
-        listeners alone, so this one is for nobody.
+    :param websocket: speak MQTT over WebSocket there. Mosquitto 2.0 does not start with such listeners alone,
+        so there is another one, for nobody.
+    :param gateway: have an HTTP gateway, too.
+    :param store: where to keep what must not be lost; ``None``: nothing is kept.
     """
     lines = [
-        f"listener {port} 127.0.0.1",
+        "listener {load} 127.0.0.1",
         *(certificates.broker_lines() if certificates else []),
-        *(["protocol websockets", f"listener {plain_port} 127.0.0.1"] if plain_port else []),
+        *(["protocol websockets", "listener {nobody} 127.0.0.1"] if websocket else []),
+        *(["listener {gateway} 127.0.0.1", "protocol http"] if gateway else []),
         "allow_anonymous true",
+        *([] if store is None else store.broker_lines()),
         "log_dest none",
         "max_queued_messages 0",
         # Mosquitto started by root would change to a user that cannot read our files.
         f"user {pwd.getpwuid(os.getuid()).pw_name}",
     ]
     return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where pushd keeps what must not be lost, and what it waits for before it acknowledges."""
+
+    folder: Path
+    durability: str
+
+    def broker_lines(self) -> list[str]:
+        """The options of pushd's settings file."""
+        return ["persistence true", f"persistence_location {self.folder}", f"durability {self.durability}"]
+
+
+class Ports(dict[str, int]):
+    """Free ports by name; a name that is new gets one."""
+
+    def __missing__(self, name: str) -> int:
+        self[name] = free_port()
+        return self[name]
 
 
 def free_port() -> int:
@@ -147,42 +183,39 @@ def free_port() -> int:
 # ---- the process ----
 
 
-def confine(core: int) -> None:
+def confine(core: int | None) -> None:
     """Keep this process on one core, let it open all files that the system grants. For `preexec_fn`."""
-    os.sched_setaffinity(0, {core})
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class RunningBroker:
     """
-    A broker on a free port, from entering the context until leaving it.
+    A broker on free ports, from entering the context until leaving it.
 
-    :ivar listening: what it had used when its port was open first.
+    :ivar ports: by the names that they have in the settings.
+    :ivar listening: what it had used when its port ``load`` was open first.
     """
 
-    port: int
     listening: Sample
 
-    def __init__(
-        self,
-        command: str,
-        folder: Path,
-        core: int,
-        certificates: Certificates | None = None,
-        websocket: bool = False,
-    ) -> None:
+    def __init__(self, command: str, folder: Path, core: int | None, settings: str) -> None:
+        """
+        :param folder: for its settings and what it says.
+        :param core: what it is confined to; ``None``: nothing.
+        :param settings: the text of its settings file, with names of ports in braces.
+        """
         self._command = command
         self._folder = folder
         self._core = core
-        self._certificates = certificates
-        self._websocket = websocket
+        self._settings = settings
+        self.ports = Ports()
 
     def __enter__(self) -> RunningBroker:
-        self.port = free_port()
         settings = self._folder / "broker.conf"
-        plain_port = free_port() if self._websocket else None
-        settings.write_text(settings_text(self.port, self._certificates, plain_port))
+        settings.write_text(self._settings.format_map(self.ports))
         command = self._command.replace("{port}", str(self.port)).replace("{conf}", str(settings))
         with open(self._folder / "broker.log", "wb") as log:
             self._process = subprocess.Popen(
@@ -205,6 +238,16 @@ class RunningBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+
+    @property
+    def port(self) -> int:
+        """Where the clients go."""
+        return self.ports["load"]
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        return self._process.pid
 
     def sample(self) -> Sample:
         """What the broker's processes use, now."""
@@ -279,3 +322,26 @@ def resident_bytes(pid: int) -> int:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+def open_files(pid: int) -> int:
+    """How many files, sockets among them, a process has open; 0 if it is gone."""
+    with suppress(OSError):
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    return 0
+
+
+def file_system_of(folder: Path) -> str:
+    """
+    Where a folder's files are: ``ext4 on /dev/vda``.
+
+    An fsync costs nothing on a tmpfs: figures of a store there would be figures of nothing.
+    """
+    wanted = os.path.realpath(folder)
+    found = ""
+    longest = -1
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        device, place, kind, *_ = line.split(" ")
+        if os.path.commonpath([wanted, place]) == place and len(place) >= longest:
+            found, longest = f"{kind} on {device}", len(place)
+    return found

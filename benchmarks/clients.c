@@ -99,7 +99,8 @@ struct client {
 };
 
 static struct client *clients; /* first the subscribers, then the publishers */
-static int client_count, opened, topics;
+static int client_count, opened, to_open, topics; /* those from `opened` to `to_open` are not yet opened */
+static bool away; /* the subscribers are: nothing can arrive */
 static int epoll_fd, timer_fd;
 static uint64_t ticks; /* of the timer, not yet taken */
 
@@ -224,6 +225,7 @@ static void on_acknowledgement(struct client *client, const struct packet *packe
     } else {
         publisher->flights[packet->id] = FREE;
         publisher->inflight--;
+        counts.acknowledged++;
     }
 }
 
@@ -237,7 +239,7 @@ static bool may_publish(const struct publisher *publisher)
 {
     if (traffic.qos && publisher->inflight >= traffic.window)
         return false;
-    return publisher->sent * copies() - publisher->delivered <= (uint64_t)(traffic.backlog - 1) * copies();
+    return away || publisher->sent * copies() - publisher->delivered <= (uint64_t)(traffic.backlog - 1) * copies();
 }
 
 /* Encode one message for the next flush. */
@@ -313,7 +315,7 @@ void make_clients(void)
     if (subscribers % topics || publishers % topics)
         die("of the numbers of publishers and subscribers one must divide the other");
     epoll_fd = epoll_create1(0);
-    client_count = subscribers + publishers;
+    client_count = to_open = subscribers + publishers;
     clients = zeroed(client_count, sizeof *clients);
     for (int i = 0; i < client_count; i++) {
         clients[i].number = i;
@@ -333,7 +335,8 @@ static void open_next(void)
         return;
     }
     char *client_id = text("load-%d", client->number);
-    append_connect(&client->link.out, traffic.broker.version, client_id, KEEP_ALIVE_S);
+    bool persistent = traffic.persistent && client->subscriber;
+    append_connect(&client->link.out, traffic.broker.version, client_id, KEEP_ALIVE_S, persistent);
     free(client_id);
 }
 
@@ -342,11 +345,17 @@ static int settled(void)
     return counts.ready + counts.failed + counts.dropped;
 }
 
+/* How many are between the beginning of their connection and being ready. */
+static int opening(void)
+{
+    return client_count - settled() - (to_open - opened);
+}
+
 void open_clients(void)
 {
     uint64_t settled_ns = now_ns();
     while (settled() < client_count) {
-        while (opened < client_count && opened - settled() < OPENING_AT_ONCE)
+        while (opened < to_open && opening() < OPENING_AT_ONCE)
             open_next();
         int before = settled();
         turn(100);
@@ -381,6 +390,28 @@ static void flush(struct client *client)
 {
     if (!link_flush(&client->link, epoll_fd))
         give_up_on(client);
+}
+
+void subscribers_leave(void)
+{
+    for (int i = 0; i < traffic.subscribers; i++) {
+        append_disconnect(&clients[i].link.out);
+        link_flush(&clients[i].link, epoll_fd);
+        link_close(&clients[i].link);
+        clients[i].phase = CLOSED;
+        free(clients[i].filter);
+        clients[i].filter = NULL; /* the session has the subscription */
+        counts.ready--;
+    }
+    away = true;
+}
+
+void subscribers_return(void)
+{
+    away = false;
+    opened = 0;
+    to_open = traffic.subscribers;
+    open_clients();
 }
 
 static void serve(struct client *client, uint32_t events)

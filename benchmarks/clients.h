@@ -23,6 +23,7 @@ struct traffic {
     int backlog; /* messages per publisher that did not reach all their subscribers yet */
     int payload; /* bytes, at least those of a stamp */
     int spread;  /* topics that each publisher uses in turn; from 2 on they are subscribed to by a wildcard */
+    bool persistent; /* the broker keeps the sessions of subscribers */
 };
 extern struct traffic traffic;
 
@@ -30,6 +31,7 @@ extern struct traffic traffic;
 struct counts {
     int ready, failed, dropped; /* clients: set up, never set up, lost after they were ready */
     uint64_t received;          /* copies of messages, duplicates not counted */
+    uint64_t acknowledged;      /* messages of QoS 1 and 2 that the broker has taken over */
     uint64_t duplicates;        /* of QoS 1 also those that a broker may send */
     uint64_t misordered;        /* came after a later one of the same publisher */
     uint64_t refused;           /* answered with a reason code from 0x80 on (MQTT 5) */
@@ -49,6 +51,13 @@ void make_clients(void);
 
 /* Connect and subscribe them all, some at a time. Ends the program if the broker stops answering. */
 void open_clients(void);
+
+/*
+ * Have all subscribers disconnect, and, later, connect again without subscribing. In between messages wait for them,
+ * and only its window keeps a publisher back.
+ */
+void subscribers_leave(void);
+void subscribers_return(void);
 
 /* Serve every socket that has something, after waiting up to `timeout_ms` for the first. */
 void turn(int timeout_ms);

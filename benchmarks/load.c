@@ -2,8 +2,9 @@
  * load - MQTT clients by the thousand in one process, to measure a broker by.
  *
  * One epoll loop on one core; packets are encoded once and patched per message, so that the clients cost less than the
- * broker they load. This file is the command: its options, and the three things it can do with clients (clients.c)
- * that talk through links (link.c) in packets (wire.c), put into frames (websocket.c) if that is asked for.
+ * broker they load. This file is the command: its options, and the things it can do with clients (clients.c)
+ * that talk through links (link.c) in packets (wire.c), put into frames (websocket.c) if that is asked for; and what
+ * posts to an HTTP gateway (post.c).
  *
  * The result is one line of JSON on standard output. With --marks, a line "mark NAME" comes before it at each edge of
  * a measured phase, and the program waits for a line on standard input: time for a parent to look at the broker.
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "clients.h"
+#include "post.h"
 
 static const char USAGE[] =
     "usage: load MODE --port PORT [options]\n"
@@ -35,16 +37,24 @@ static const char USAGE[] =
     "                   from many machines; latencies then include it\n"
     "  --payload BYTES  at least 16 (100)\n"
     "  --spread N       topics that each publisher uses in turn, below its own; subscribed to by a wildcard (1)\n"
+    "offline: the same with subscribers whose sessions are kept: they leave before the first message, and come back\n"
+    "  when all are acknowledged\n"
     "hold: connections that subscribe to a topic each and then do nothing\n"
     "  --connections N  (1000)\n"
     "  --seconds S      hold them for so long (5), at most 600\n"
     "push: connections that subscribe to one topic; messages are published there one by one\n"
     "  --connections N  (1000)\n"
     "  --messages N     (10)\n"
+    "post: HTTP connections that post messages for a subscriber whose session is kept, and who is away\n"
+    "  --gateway-port PORT    of the broker's gateway\n"
+    "  --connections N  (1000), each with one request under way\n"
+    "  --qos QOS        of the messages (0)\n"
+    "  --seconds S      post for so long (5)\n"
     "\n"
     "any mode:\n"
     "  --address ADDR   of the broker, IPv4 (127.0.0.1)\n"
     "  --version 4|5    MQTT 3.1.1 or 5 (4)\n"
+    "  --persistent     have the broker keep the sessions of subscribers\n"
     "  --ca FILE        speak TLS, and check the broker's certificate against this\n"
     "  --certificate FILE, --key FILE    what to show the broker; all PEM\n"
     "  --websocket      speak MQTT over WebSocket, with TLS below it if that is asked for, too\n"
@@ -60,7 +70,7 @@ static const uint64_t DRAIN_PATIENCE = 2ull * SECOND; /* what is missing so long
 
 /* What only the modes below need to know; the rest is in `traffic`. */
 static struct {
-    int connections, messages, pause_us;
+    int connections, messages, pause_us, gateway_port;
     double rate, seconds;
     bool marks;
 } options = {.connections = 1000, .messages = 10, .seconds = 5};
@@ -149,6 +159,68 @@ static void stream(void)
            seconds, cpu_s, latency_ms(0.5), latency_ms(0.99), latency_ms(1));
 }
 
+/* ---- offline ---- */
+
+static void await_acknowledgements(void)
+{
+    progress_ns = turn_ns = now_ns();
+    while (unacknowledged() && turn_ns - progress_ns < DRAIN_PATIENCE)
+        turn(10);
+}
+
+static void offline(void)
+{
+    traffic.persistent = true;
+    make_clients();
+    open_all_or_die();
+    subscribers_leave();
+    turn_for(SETTLE_S);
+    mark("begin");
+    uint64_t begin_ns = now_ns();
+    publish_for(options.seconds);
+    await_acknowledgements();
+    double seconds = (double)(progress_ns - begin_ns) / SECOND;
+    mark("queued");
+    begin_ns = now_ns();
+    subscribers_return();
+    drain();
+    double return_s = (double)(progress_ns - begin_ns) / SECOND;
+    mark("end");
+    print_counts("offline");
+    printf(", \"acknowledged\": %" PRIu64 ", \"seconds\": %.6f, \"return_seconds\": %.6f}\n", counts.acknowledged,
+           seconds, return_s);
+}
+
+/* ---- post ---- */
+
+static void post(void)
+{
+    struct poster poster = {
+        .address = traffic.broker.address, .port = options.gateway_port, .connections = options.connections,
+        .path = "/load%2F0", .qos = traffic.qos, .payload = traffic.payload};
+    if (!options.gateway_port)
+        die("--gateway-port is missing");
+    traffic.persistent = true;
+    traffic.publishers = 0;
+    traffic.subscribers = 1;
+    make_clients();
+    open_all_or_die();
+    subscribers_leave();
+    turn_for(SETTLE_S);
+    post_prepare(&poster);
+    mark("begin");
+    uint64_t begin_ns = now_ns();
+    clock_t begin_cpu = clock();
+    post_for(options.seconds);
+    double seconds = (double)(now_ns() - begin_ns) / SECOND;
+    double cpu_s = (double)(clock() - begin_cpu) / CLOCKS_PER_SEC;
+    mark("end");
+    counts.failed += posted.failed;
+    counts.refused += posted.refused;
+    print_counts("post");
+    printf(", \"accepted\": %" PRIu64 ", \"seconds\": %.6f, \"load_cpu_s\": %.6f}\n", posted.accepted, seconds, cpu_s);
+}
+
 /* ---- hold ---- */
 
 static void hold(void)
@@ -226,6 +298,7 @@ static const struct option_row {
     {"payload", INTEGER, &traffic.payload, sizeof(struct stamp), 100000},
     {"spread", INTEGER, &traffic.spread, 1, 10000},
     {"connections", INTEGER, &options.connections, 1, 1e6},
+    {"gateway-port", INTEGER, &options.gateway_port, 1, 65535},
     {"messages", INTEGER, &options.messages, 1, 10000},
     {"address", STRING, &traffic.broker.address, 0, 0},
     {"port", INTEGER, &traffic.broker.port, 1, 65535},
@@ -233,6 +306,7 @@ static const struct option_row {
     {"ca", STRING, &traffic.broker.ca, 0, 0},
     {"certificate", STRING, &traffic.broker.certificate, 0, 0},
     {"key", STRING, &traffic.broker.key, 0, 0},
+    {"persistent", FLAG, &traffic.persistent, 0, 0},
     {"websocket", FLAG, &traffic.broker.websocket, 0, 0},
     {"per-frame", INTEGER, &traffic.broker.per_frame, 1, 1e6},
     {"marks", FLAG, &options.marks, 0, 0},
@@ -285,7 +359,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(void);
-    } MODES[] = {{"stream", stream}, {"hold", hold}, {"push", push}};
+    } MODES[] = {{"stream", stream}, {"offline", offline}, {"hold", hold}, {"push", push}, {"post", post}};
 
     for (size_t i = 0; argc > 1 && i < sizeof MODES / sizeof MODES[0]; i++) {
         if (strcmp(argv[1], MODES[i].name))

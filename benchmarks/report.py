@@ -60,21 +60,22 @@ def verdict(target: Target, value: float | None, reference: float | None) -> str
         return "not measured"
     by_ratio = None
     if reference and target.ratio is not None:
-        by_ratio = value <= target.ratio * reference
+        by_ratio = target.allows(value, target.ratio * reference)
     if target.limit is None:
         return {None: "no reference", True: "ok", False: "missed"}[by_ratio]
-    if value <= target.limit:
+    if target.allows(value, target.limit):
         return "ok"
     return "missed (ok beside the reference)" if by_ratio else "missed"
 
 
 def asked_for(target: Target) -> str:
-    """A target in words: ``≤ 1.5, ≤ x0.24``."""
+    """A target in words: ``≤ 1.5, ≤ x0.24``, or ``≥ x1.00``."""
+    sign = "≥" if target.least else "≤"
     parts = []
     if target.limit is not None:
-        parts.append(f"≤ {number(target.limit)}")
+        parts.append(f"{sign} {number(target.limit)}")
     if target.ratio is not None:
-        parts.append(f"≤ x{target.ratio:.2f}")
+        parts.append(f"{sign} x{target.ratio:.2f}")
     return ", ".join(parts)
 
 

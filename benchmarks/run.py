@@ -24,7 +24,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python benchmarks/run.py`
 
-from benchmarks.brokers import BenchmarkError, Certificates, RunningBroker, chosen_brokers, confine
+from benchmarks.brokers import (
+    BenchmarkError,
+    Certificates,
+    RunningBroker,
+    Store,
+    chosen_brokers,
+    confine,
+    file_system_of,
+    is_pushd,
+    settings_text,
+)
 from benchmarks.report import number, scenario_table, target_table, way_table
 from benchmarks.scenarios import (
     FAULTS,
@@ -38,7 +48,7 @@ from benchmarks.scenarios import (
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
-SOURCES = ("load.c", "clients.c", "link.c", "websocket.c", "wire.c")
+SOURCES = ("load.c", "clients.c", "link.c", "websocket.c", "wire.c", "post.c")
 COMPILER_FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra")
 
 SETTLE_S = 0.5  # a broker's port is open before its start is over
@@ -56,6 +66,7 @@ class Plan:
     seconds: float
     broker_core: int
     load_core: int
+    folder: Path  # for what a run needs, pushd's store among it
 
 
 # ---- the load program ----
@@ -129,22 +140,27 @@ def run_load(command: Sequence[str], broker: RunningBroker, core: int, limit_s: 
 # ---- running ----
 
 
-def run_once(scenario: Scenario, command: str, plan: Plan) -> Figures:
+def run_once(scenario: Scenario, name: str, plan: Plan) -> Figures:
     """
     One scenario, one broker, once.
 
     :raises BenchmarkError: the broker or the load program fails.
     """
-    with tempfile.TemporaryDirectory(prefix="pushd-bench-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=plan.folder) as folder_name:
+        folder = Path(folder_name)
         certificates = Certificates.make(folder / "certs") if scenario.tls else None
-        with RunningBroker(command, folder, plan.broker_core, certificates, scenario.websocket) as broker:
+        keeps = scenario.durability is not None and is_pushd(name)
+        store = Store(folder / "store", str(scenario.durability)) if keeps else None
+        settings = settings_text(certificates, scenario.websocket, scenario.gateway, store)
+        with RunningBroker(plan.brokers[name], folder, plan.broker_core, settings) as broker:
             time.sleep(SETTLE_S)
             if not scenario.load:
                 return _look_at(broker, plan.seconds)
             load = [str(plan.program), *load_arguments(scenario, plan.seconds)]
             if certificates:
                 load += certificates.load_arguments()
+            if scenario.gateway:
+                load += ["--gateway-port", str(broker.ports["gateway"])]
             return run_load(load, broker, plan.load_core, plan.seconds + LOAD_MARGIN_S)
 
 
@@ -181,10 +197,12 @@ class Comparison:
     def run_round(self, round_number: int) -> None:
         """Every scenario once, with every broker in turn."""
         for name, scenario in self._plan.scenarios.items():
-            for broker, command in self._plan.brokers.items():
+            for broker in self._plan.brokers:
+                if scenario.gateway and not is_pushd(broker):
+                    continue
                 label = f"round {round_number} {name} {broker}"
                 try:
-                    figures = run_once(scenario, command, self._plan)
+                    figures = run_once(scenario, broker, self._plan)
                 except BenchmarkError as problem:
                     self.failures += 1
                     say(f"{label}: {problem}")
@@ -236,6 +254,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="one round, one second: about three minutes in all"
     )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=BUILD,
+        help="where pushd keeps its store: on the disk that is to be measured (default: %(default)s)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="append each run's figures, one line each")
     return parser
 
@@ -283,6 +307,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         seconds=options.seconds or usual_seconds,
         broker_core=cores[0],
         load_core=cores[-1],
+        folder=options.folder,
     )
 
 
@@ -294,6 +319,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchmarkError as problem:
         say(f"benchmarks: {problem}")
         return 2
+    print(f"Stores are in {plan.folder}: {file_system_of(plan.folder)}.\n")
     comparison = Comparison(plan, options.json)
     for round_number in range(1, plan.rounds + 1):
         comparison.run_round(round_number)

@@ -5,6 +5,8 @@ A figure is a number with a name that holds its unit. What a scenario's figures 
 
 - ``stream`` publishes for some seconds. CPU time of the broker per delivered message is what tells brokers
   apart on a noisy machine; throughput and latency stand beside it.
+- ``offline`` publishes to sessions that nobody is connected to, then has their clients come back.
+- ``post`` pushes by HTTP, for a session that nobody is connected to.
 - ``hold`` opens connections that do nothing, ``push`` publishes one message at a time to many connections.
 - ``start`` needs no clients: it looks at the broker itself.
 """
@@ -18,6 +20,11 @@ from typing import TypeAlias
 Figures: TypeAlias = "dict[str, float]"
 
 CPU_PER_MESSAGE = "CPU µs/message"
+CPU_PER_COPY = "CPU µs/copy"
+CPU_PER_RETURN = "CPU µs/copy returned"
+CPU_PER_PUSH = "CPU µs/push"
+THROUGHPUT = "messages/s"
+PUSHES = "pushes/s"
 CPU_PER_DELIVERY = "CPU µs/delivery"
 CPU_PER_CONNECTION = "CPU µs/connection"
 RSS_PER_CONNECTION = "KiB/connection"
@@ -32,15 +39,21 @@ FAULTS = ("lost", "duplicates", "misordered", "refused", "protocol_errors", "fai
 @dataclass(frozen=True, slots=True)
 class Target:
     """
-    The most that a figure of pushd's may be.
+    The most that a figure of pushd's may be, or the least.
 
     :ivar limit: as an absolute figure. It was set on one machine (2 cores of a virtual server in 2025);
         ``None`` where only the ratio was.
     :ivar ratio: as a multiple of Mosquitto's figure in the same run; this one travels to other machines.
+    :ivar least: more is better.
     """
 
     limit: float | None
     ratio: float | None = None
+    least: bool = False
+
+    def allows(self, value: float, bound: float) -> bool:
+        """Whether a figure is on the right side of a bound."""
+        return value >= bound if self.least else value <= bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,9 @@ class Scenario:
 
     :ivar load: arguments of the load program; none means that the broker is looked at as it is.
     :ivar timed: whether ``--seconds`` changes how long it runs.
+    :ivar durability: pushd keeps a store, and this is what it waits for before it acknowledges; other brokers
+        keep everything in memory. ``None``: so does pushd.
+    :ivar gateway: for brokers with an HTTP gateway only.
     :ivar targets: by name of the figure.
     :ivar beside: the scenario that does the same in MQTT 3.1.1 over plain TCP.
     :ivar most: how many times the CPU per message of that one this may cost the same broker; ``None`` where
@@ -61,10 +77,15 @@ class Scenario:
     timed: bool = True
     tls: bool = False
     websocket: bool = False
+    durability: str | None = None
+    gateway: bool = False
     targets: Mapping[str, Target] = field(default_factory=dict)
     beside: str | None = None
     most: float | None = None
 
+
+# What a durable acknowledgement may cost: no more than one that Mosquitto gives out of memory.
+_DURABLE = {CPU_PER_MESSAGE: Target(None, 1.0), THROUGHPUT: Target(None, 1.0, least=True)}
 
 # Targets are written as (limit, limit / Mosquitto 2.0.11's figure on the machine where the limit was set).
 # The rest of --pause-us after each look at the sockets lets messages gather to batches, as those from many
@@ -94,6 +115,41 @@ _PLAIN = {
         "50 pairs, QoS 2, window 20",
         "stream --publishers 50 --subscribers 50 --qos 2 --window 20 --pause-us 500",
         targets={CPU_PER_MESSAGE: Target(9.0, 9.0 / 20.4)},
+    ),
+    **{
+        f"qos{qos}-{durability}": Scenario(
+            f"50 pairs, QoS {qos}, window 20, persistent sessions; pushd with durability {durability}",
+            f"stream --publishers 50 --subscribers 50 --qos {qos} --window 20 --pause-us 500 --persistent",
+            durability=durability,
+            targets=_DURABLE,
+        )
+        for qos in (1, 2)
+        for durability in ("normal", "full")
+    },
+    "offline": Scenario(
+        "50 publishers, QoS 1, window 20 → one persistent session that is offline, and then returns",
+        "offline --publishers 50 --subscribers 1 --qos 1 --window 20 --pause-us 500 --seconds 1",
+        timed=False,
+        durability="full",
+    ),
+    "offline1000": Scenario(
+        "1 publisher, QoS 1, window 20 → 1000 persistent sessions that are offline, and then return",
+        "offline --publishers 1 --subscribers 1000 --qos 1 --window 20 --pause-us 500 --seconds 1",
+        timed=False,
+        durability="full",
+    ),
+    "post": Scenario(
+        "HTTP pushes of QoS 1 over 20 connections → one persistent session that is offline",
+        "post --connections 20 --qos 1",
+        durability="full",
+        gateway=True,
+        targets={PUSHES: Target(5000, least=True)},
+    ),
+    "post0": Scenario(
+        "HTTP pushes of QoS 0 over 20 connections, to nobody",
+        "post --connections 20 --qos 0",
+        gateway=True,
+        targets={PUSHES: Target(8000, least=True)},
     ),
     "fanout": Scenario(
         "1 publisher → 1000 subscribers, QoS 0, saturated",
@@ -229,9 +285,15 @@ def figures_of_load(result: LoadResult, samples: Mapping[str, Sample]) -> Figure
     """
     What one run of the load program says about the broker.
 
-    :param samples: at the marks of the load program: ``begin``, ``end``, and ``ready`` unless it is a stream.
+    :param samples: at the marks of the load program: ``begin``, ``end``, and what its mode has in between.
     """
-    per_mode = {"stream": _stream_figures, "hold": _hold_figures, "push": _push_figures}
+    per_mode = {
+        "stream": _stream_figures,
+        "offline": _offline_figures,
+        "post": _post_figures,
+        "hold": _hold_figures,
+        "push": _push_figures,
+    }
     counts = {name: float(value) for name, value in result.items() if name != "mode"}
     figures = per_mode[str(result["mode"])](counts, samples)
     return figures | {fault: counts[fault] for fault in FAULTS}
@@ -258,11 +320,32 @@ def _stream_figures(counts: Mapping[str, float], samples: Mapping[str, Sample]) 
     used_s = samples["end"].cpu_s - samples["begin"].cpu_s
     return {
         CPU_PER_MESSAGE: used_s * 1e6 / messages,
-        "messages/s": counts["received"] / counts["seconds"],
+        THROUGHPUT: counts["received"] / counts["seconds"],
         P50: counts["p50_ms"],
         P99: counts["p99_ms"],
         "busy %": 100 * used_s / (samples["end"].at_s - samples["begin"].at_s),
         "load µs/message": counts["load_cpu_s"] * 1e6 / messages,
+    }
+
+
+def _offline_figures(counts: Mapping[str, float], samples: Mapping[str, Sample]) -> Figures:
+    copies = max(counts["received"] + counts["lost"], 1)
+    queueing_s = samples["queued"].cpu_s - samples["begin"].cpu_s
+    return {
+        CPU_PER_MESSAGE: queueing_s * 1e6 / max(counts["acknowledged"], 1),
+        CPU_PER_COPY: queueing_s * 1e6 / copies,
+        THROUGHPUT: counts["acknowledged"] / counts["seconds"],
+        CPU_PER_RETURN: (samples["end"].cpu_s - samples["queued"].cpu_s) * 1e6 / copies,
+        "copies returned/s": counts["received"] / counts["return_seconds"],
+    }
+
+
+def _post_figures(counts: Mapping[str, float], samples: Mapping[str, Sample]) -> Figures:
+    used_s = samples["end"].cpu_s - samples["begin"].cpu_s
+    return {
+        CPU_PER_PUSH: used_s * 1e6 / max(counts["accepted"], 1),
+        PUSHES: counts["accepted"] / counts["seconds"],
+        "busy %": 100 * used_s / (samples["end"].at_s - samples["begin"].at_s),
     }
 
 

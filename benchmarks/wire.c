@@ -50,17 +50,26 @@ static void append_framed(struct bytes *out, uint8_t first_byte, struct bytes bo
     free(body.at);
 }
 
-void append_connect(struct bytes *out, int version, const char *client_id, uint16_t keep_alive_s)
+void append_connect(struct bytes *out, int version, const char *client_id, uint16_t keep_alive_s, bool persistent)
 {
+    static const uint8_t NEVER_EXPIRES[] = {5, 0x11, 0xff, 0xff, 0xff, 0xff}; /* v5 §3.1.2.11.2 */
     struct bytes body = {0};
     append_text(&body, "MQTT");
     append_u8(&body, version);
-    append_u8(&body, 0x02); /* a clean session, no will, no user name */
+    append_u8(&body, persistent ? 0 : 0x02); /* whether the session is clean; no will, no user name */
     append_u16(&body, keep_alive_s);
-    if (version >= 5)
+    if (version >= 5 && persistent)
+        append(&body, NEVER_EXPIRES, sizeof NEVER_EXPIRES);
+    else if (version >= 5)
         append_u8(&body, NO_PROPERTIES);
     append_text(&body, client_id);
     append_framed(out, CONNECT << 4, body);
+}
+
+void append_disconnect(struct bytes *out)
+{
+    static const uint8_t PACKET[] = {DISCONNECT << 4, 0};
+    append(out, PACKET, sizeof PACKET);
 }
 
 void append_subscribe(struct bytes *out, int version, const char *filter, int qos)

@@ -2,7 +2,7 @@
  * The packets of MQTT 3.1.1 and 5 that a load generator sends and reads.
  *
  * Bytes in, bytes out: nothing here knows a socket. Only what a client needs is written, only what a broker
- * sends is cut; properties of version 5 are sent empty and skipped when read.
+ * sends is cut; properties of version 5 are skipped when read, and but for one sent empty.
  */
 #ifndef WIRE_H
 #define WIRE_H
@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum packet_type { CONNECT = 1, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, SUBACK };
+enum packet_type { CONNECT = 1, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, SUBACK, DISCONNECT = 14 };
 
 /* A growing row of bytes; those before `taken` were consumed already. */
 struct bytes {
@@ -20,7 +20,9 @@ struct bytes {
 };
 
 void append(struct bytes *out, const void *data, size_t len);
-void append_connect(struct bytes *out, int version, const char *client_id, uint16_t keep_alive_s);
+/* With `persistent`, the broker keeps the session for good after the connection's end. */
+void append_connect(struct bytes *out, int version, const char *client_id, uint16_t keep_alive_s, bool persistent);
+void append_disconnect(struct bytes *out);
 void append_subscribe(struct bytes *out, int version, const char *filter, int qos);
 void append_acknowledgement(struct bytes *out, enum packet_type type, uint16_t id);
 

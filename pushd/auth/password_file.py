@@ -5,7 +5,8 @@ A user name shown must be in the file, whether or not anonymous clients are let 
 it, the client hears the same: *not authorized*, never *bad user name or password*, as Mosquitto does. Clients
 without a user name are not this file's business; the chain decides about them.
 
-The time an answer takes tells as little: an unknown name costs as much as a wrong password.
+The time an answer takes tells as little: an unknown name costs as much as a wrong password. Whoever guesses
+is held off (`pushd.auth.failures`), and does not keep others waiting (`pushd.auth.check_queue`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pushd.auth.check_queue import Busy, CheckQueue
+from pushd.auth.failures import NO_PASSWORD, WRONG, Attempt, LoginFailures
 from pushd.auth.password_hash import InvalidHash, PasswordHash, ScramHash, parse_hash
 from pushd.auth.security_file import BLANKS, SecurityFileError, numbered_lines, read_security_file
 from pushd.broker.interfaces import Credentials, IAuthenticator, Verdict
@@ -32,10 +36,6 @@ MAX_PASSWORD_BYTES = 65_535
 
 # The longest name that fits into a CONNECT (v3 §1.5.3).
 MAX_USERNAME_BYTES = 65_535
-
-# Checks that may be in the threads or waiting for one. At 10 ms each and two threads the last of them is
-# answered after a second; with Argon2 after five, within the time a client waits for its CONNACK.
-MAX_WAITING = 200
 
 
 class PasswordFile:
@@ -122,23 +122,26 @@ class PasswordFileAuthenticator:
     Checks user name and password against a `PasswordFile`, which a reload may replace.
 
     A good login is remembered until then, as a keyed digest that is of no use outside this process: a fleet
-    that reconnects is let in without hashing, while a wrong password always takes its time.
+    that reconnects is let in without hashing, while a wrong password always takes its time. A second try with
+    the same wrong one does not, but whoever makes it has learnt already what there is to learn.
     """
 
     def __init__(
         self,
         password_file: PasswordFile | None,
         run_in_thread: Callable[..., Deferred[Any]],
-        max_waiting: int = MAX_WAITING,
+        queue: CheckQueue,
+        failures: LoginFailures,
     ) -> None:
         """
         :param password_file: ``None`` for no file: then there is no opinion about anybody.
         :param run_in_thread: called with a function and its arguments, returns a Deferred of its result, like
-            ``deferToThreadPool`` with the pool filled in. Two threads will do.
+            ``deferToThreadPool`` with the pool filled in.
+        :param queue: of all who use these threads.
         """
         self._run_in_thread = run_in_thread
-        self._max_waiting = max_waiting
-        self._waiting = 0
+        self._queue = queue
+        self._failures = failures
         self.replace(password_file)
 
     def replace(self, password_file: PasswordFile | None) -> None:
@@ -150,48 +153,65 @@ class PasswordFileAuthenticator:
 
     def authenticate(self, credentials: Credentials) -> Verdict | Deferred[Verdict]:
         """A name needs its password; no name, or an empty one, is nobody's business here."""
-        username, password = credentials.username, credentials.password
-        if self._password_file is None or not username:
+        username, password_file = credentials.username, self._password_file
+        if password_file is None or not username:
             return None
-        if password is None or len(password) > MAX_PASSWORD_BYTES:
-            return ReasonCode.NOT_AUTHORIZED
-        login = self._login(username, password)
-        if hmac.compare_digest(self._good_logins.get(username, b""), login):
-            return ReasonCode.SUCCESS
-        return self._check(credentials, username, password, login)
+        attempt = self._failures.attempt(credentials, username, self._login(username, credentials.password))
+        verdict = self._verdict_at_once(attempt)
+        if verdict is not None:
+            return verdict
+        known = self._failures.knows(attempt)
+        lane = attempt.pair if known else attempt.network
+        checking = self._queue.submit(lane, known, lambda: self._check(attempt, password_file))
+        return checking.addCallbacks(self._checked, self._not_checked, (credentials,))
 
-    def _login(self, username: str, password: bytes) -> bytes:
+    def _login(self, username: str, password: bytes | None) -> bytes:
+        """A digest to know a login again; empty if there is no password in it, or none that is checked."""
+        if password is None or len(password) > MAX_PASSWORD_BYTES:
+            return b""
         # The name's length keeps ("ab", "c") and ("a", "bc") apart.
         name = username.encode("utf-8", "surrogatepass")
         return hmac.digest(self._key, len(name).to_bytes(4, "big") + name + password, hashlib.sha256)
 
-    def _check(
-        self, credentials: Credentials, username: str, password: bytes, login: bytes
-    ) -> Verdict | Deferred[Verdict]:
-        password_file = self._password_file
-        assert password_file is not None  # `authenticate` has looked
-        known = password_file.find(username)
-        to_verify = known or password_file.stand_in(self._login(username, b""))
-        if to_verify is None:
-            return ReasonCode.NOT_AUTHORIZED
-        if self._waiting >= self._max_waiting:
-            return ReasonCode.SERVER_BUSY
+    def _verdict_at_once(self, attempt: Attempt) -> ReasonCode | None:
+        """:return: the verdict, or ``None`` if only hashing can tell."""
+        failures = self._failures
+        if lock_s := failures.source_lock_s(attempt):
+            return failures.back_off(attempt, lock_s)
+        if not attempt.proof:
+            return failures.fail(attempt, NO_PASSWORD)
+        if hmac.compare_digest(self._good_logins.get(attempt.username, b""), attempt.proof):
+            return failures.succeed(attempt)
+        if failures.is_known_wrong(attempt) or not self._password_file:
+            return failures.fail(attempt, WRONG)
+        if lock_s := failures.user_lock_s(attempt):
+            return failures.back_off_user(attempt, lock_s)
+        return None
 
-        def checked(matches: bool) -> Verdict | Deferred[Verdict]:
-            if self._password_file is not password_file:  # reloaded meanwhile: ask the new file
-                return self.authenticate(credentials)
+    def _check(self, attempt: Attempt, password_file: PasswordFile) -> Verdict | Deferred[Verdict]:
+        """:return: the verdict, or ``None`` if there is another file now."""
+        if self._password_file is not password_file:
+            return None
+        verdict = self._verdict_at_once(attempt)  # others may have failed, or got in by it, meanwhile
+        known = password_file.find(attempt.username)
+        to_verify = known or password_file.stand_in(self._login(attempt.username, b""))
+        if verdict is not None or to_verify is None:
+            return verdict
+
+        def verified(matches: bool) -> Verdict:
+            if self._password_file is not password_file:
+                return None
             if known is None or not matches:
-                return ReasonCode.NOT_AUTHORIZED
-            self._good_logins[username] = login
-            return ReasonCode.SUCCESS
+                return self._failures.fail(attempt, WRONG)
+            self._good_logins[attempt.username] = attempt.proof
+            return self._failures.succeed(attempt)
 
-        return self._in_thread(to_verify.verify, password).addCallback(checked)
+        return self._run_in_thread(to_verify.verify, attempt.credentials.password).addCallback(verified)
 
-    def _in_thread(self, verify: Callable[[bytes], bool], password: bytes) -> Deferred[bool]:
-        self._waiting += 1
+    def _checked(self, verdict: Verdict, credentials: Credentials) -> Verdict | Deferred[Verdict]:
+        """Ask a new file anew, behind all who wait: the turn is over."""
+        return self.authenticate(credentials) if verdict is None else verdict
 
-        def done(result: Any) -> Any:
-            self._waiting -= 1
-            return result
-
-        return self._run_in_thread(verify, password).addBoth(done)
+    def _not_checked(self, failure: Failure) -> Verdict:
+        failure.trap(Busy)
+        return self._failures.turn_away()

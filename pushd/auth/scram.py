@@ -19,6 +19,9 @@ another method, ``SCRAM-SHA-256-PLUS``; who asks for it here (``p=``) is refused
 A user name in the CONNECT must be the same as in the first message, or the answer is *not authorized* at
 once; a password there is not looked at.
 
+Failures count like those of passwords (`pushd.auth.failures`); while too many are remembered no proof is
+looked at.
+
 Users come from the password file, if they have a ``$scram-sha-256$`` hash there. Everybody else is given a
 salt and a number of rounds as well, and hears at the end what a wrong password hears; so nobody finds out by
 asking who exists, nor who can use SCRAM.
@@ -39,6 +42,7 @@ from enum import IntEnum
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from pushd.auth.failures import Attempt, LoginFailures
 from pushd.auth.password_file import PasswordFile
 from pushd.auth.password_hash import DEFAULT_ITERATIONS, SALT_BYTES, SCRAM_KEY_BYTES, ScramHash
 from pushd.auth.saslprep import saslprep
@@ -93,12 +97,16 @@ class ScramMethod:
     name = "SCRAM-SHA-256"
 
     def __init__(
-        self, password_file: PasswordFile | None = None, make_nonce: Callable[[], str] = make_nonce
+        self,
+        password_file: PasswordFile | None,
+        failures: LoginFailures,
+        make_nonce: Callable[[], str] = make_nonce,
     ) -> None:
         """
         :param password_file: ``None`` for no file: then there are no users.
         """
         self._password_file = password_file
+        self.failures = failures
         self.make_nonce = make_nonce
 
     def replace(self, password_file: PasswordFile | None) -> None:
@@ -166,7 +174,15 @@ class ScramExchange:
                 address=self._credentials.address,
                 cause=failure,
             )
-            return AuthStep(ReasonCode.NOT_AUTHORIZED)
+            return AuthStep(self._method.failures.fail(self._attempt(), self._method.name))
+
+    def _attempt(self) -> Attempt:
+        """
+        Every proof is another one, so all attempts of a user from one address look like the same. They are
+        limited nevertheless, but by themselves: a device with an old password does not lock its neighbours.
+        """
+        username = self._username or self._credentials.username or ""
+        return self._method.failures.attempt(self._credentials, username, self._method.name.encode())
 
     def _on_client_first(self, text: str) -> tuple[AuthStep, Stage]:
         message = CLIENT_FIRST.fullmatch(text)
@@ -189,6 +205,9 @@ class ScramExchange:
             raise _Failed("not the user name of the CONNECT")
 
     def _on_client_final(self, text: str) -> tuple[AuthStep, Stage]:
+        failures, attempt = self._method.failures, self._attempt()
+        if lock_s := failures.source_lock_s(attempt) or failures.user_lock_s(attempt):
+            return AuthStep(failures.back_off(attempt, lock_s)), Stage.OVER
         message = CLIENT_FINAL.fullmatch(text)
         if message is None:
             raise _Failed("malformed")
@@ -198,7 +217,7 @@ class ScramExchange:
             raise _Failed("another nonce")
         all_said = f"{self._first},{message['without_proof']}".encode()
         proof = self._server_proof(all_said, _decoded(message["proof"]))
-        return AuthStep(ReasonCode.SUCCESS, proof, self._username), Stage.OVER
+        return AuthStep(failures.succeed(attempt), proof, self._username), Stage.OVER
 
     def _server_proof(self, all_said: bytes, client_proof: bytes) -> bytes:
         """

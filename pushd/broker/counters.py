@@ -12,6 +12,9 @@ class Counters:
         "clients_expired",
         "clients_maximum",
         "connections_accepted",
+        "connections_closed",
+        "connections_paused",
+        "connections_refused",
         "connects_accepted",
         "others_received",
         "others_sent",
@@ -28,6 +31,9 @@ class Counters:
         self.clients_expired = 0  # sessions ended by their expiry
         self.clients_maximum = 0  # most clients connected at once
         self.connections_accepted = 0  # network connections, whether or not a CONNECT followed
+        self.connections_closed: dict[str, int] = {}  # reason -> clients that we disconnected
+        self.connections_paused: dict[str, int] = {}  # reason -> times that nobody was let in for a moment
+        self.connections_refused: dict[str, int] = {}  # reason -> connections that never had a client
         self.connects_accepted = 0  # CONNACKs with Success
         self.others_received = 0  # packets that are no PUBLISH
         self.others_sent = 0
@@ -50,3 +56,15 @@ class Counters:
     def dropped(self, reason: str, count: int = 1) -> None:
         """Count messages that a subscriber did not get, by a short stable reason such as ``queue_full``."""
         self.publish_dropped[reason] = self.publish_dropped.get(reason, 0) + count
+
+    def closed(self, reason: str) -> None:
+        """Count a client that we disconnected, by a reason such as ``keep_alive_timeout``."""
+        self.connections_closed[reason] = self.connections_closed.get(reason, 0) + 1
+
+    def paused(self, reason: str) -> None:
+        """Count a moment in which nobody was let in, by a reason such as ``open_files``."""
+        self.connections_paused[reason] = self.connections_paused.get(reason, 0) + 1
+
+    def refused(self, reason: str) -> None:
+        """Count a connection that ended before it had a client, by a reason such as ``not_authorized``."""
+        self.connections_refused[reason] = self.connections_refused.get(reason, 0) + 1

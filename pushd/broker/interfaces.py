@@ -68,7 +68,8 @@ class Credentials:
     """
     What a client shows at CONNECT, or a caller of the gateway in its request.
 
-    An authenticator that knows better (a TLS certificate's identity) sets `username`.
+    An authenticator that knows better (a TLS certificate's identity) sets `username`. One that refuses
+    without having looked, after too many failures, sets `retry_after_s`.
     """
 
     client_id: str
@@ -76,6 +77,7 @@ class Credentials:
     password: bytes | None
     address: str = ""  # of the peer, for log lines and limits
     certificate: PeerCertificate | None = None
+    retry_after_s: float = 0.0  # for callers who can be told: HTTP's, and not MQTT's
 
 
 @dataclass(frozen=True, slots=True)

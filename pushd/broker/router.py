@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pushd.broker.message import Message
 from pushd.broker.shared import SharedGroup
-from pushd.broker.topic_tree import TopicTree
+from pushd.broker.topic_map import TopicMap
 from pushd.broker.trie import SubscriptionTrie, is_exact
 
 if TYPE_CHECKING:
@@ -119,10 +119,19 @@ class Router:
     # once, all are dropped: a list of what was used last would cost every message.
     MAX_ROUTES = 50_000
 
+    # To find the routes that a filter concerns, others are looked at in vain. When that was done so many
+    # times for each route that was built, all are dropped instead: looking costs at most a fraction of
+    # building, whatever filters are subscribed, and where there are no routes it costs nothing.
+    LOOKS_PER_ROUTE = 2
+
+    # Nor is one change worth more than this: to look at 50 000 routes takes longer than to drop them.
+    LOOKS_AT_ONCE = 4000
+
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.subscriptions = SubscriptionTrie()
-        self._routes: TopicTree[Route] = TopicTree()
+        self._routes: TopicMap[Route] = TopicMap()
+        self._looks_left = 0
 
     def route(self, topic: str) -> Route:
         """The route of a valid topic name, from the cache or built now."""
@@ -132,6 +141,7 @@ class Router:
                 self.forget_routes()
             route = Route(topic, self._targets(topic))
             self._routes.set(topic, route)
+            self._looks_left += self.LOOKS_PER_ROUTE
         return route
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -150,20 +160,33 @@ class Router:
             self._concerns(subscription.filter)
 
     def forget_routes(self) -> None:
-        """Access rules changed: every route is built again."""
+        """Every route is built again: access rules changed, or nothing less is worth the trouble."""
         for route in self._routes.values():
             route.retire()
         self._routes.clear()
+        self._looks_left = 0
 
     def _concerns(self, filter: str) -> None:
         if is_exact(filter):
-            route = self._routes.get(filter)
-            stale = [] if route is None else [route]
-        else:
-            stale = self._routes.match(filter)
-        for route in stale:
+            self._forget_route(filter)
+            return
+        walk = self._routes.walk(filter)
+        stale: list[str] = []
+        while not walk.over:
+            stale += walk.step()
+            in_vain = walk.looked_at - len(stale)
+            if in_vain > self._looks_left or walk.looked_at > self.LOOKS_AT_ONCE:
+                self.forget_routes()
+                return
+        self._looks_left -= in_vain
+        for topic in stale:
+            self._forget_route(topic)
+
+    def _forget_route(self, topic: str) -> None:
+        route = self._routes.get(topic)
+        if route is not None:
             route.retire()
-            self._routes.remove(route.topic)
+            self._routes.remove(topic)
 
     def _targets(self, topic: str) -> tuple[Target, ...]:
         upgrade = self._broker.limits.upgrade_outgoing_qos

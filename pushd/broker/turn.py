@@ -38,7 +38,7 @@ class Turn:
 
     _log = Logger()
 
-    __slots__ = ("_afterwards", "_at_turn_end", "_counters", "_store", "dirty")
+    __slots__ = ("_afterwards", "_at_turn_end", "_counters", "_is_asked_for", "_store", "dirty")
 
     def __init__(
         self, at_turn_end: Callable[[Callable[[], None]], object], store: IStore, counters: Counters
@@ -51,18 +51,25 @@ class Turn:
         self._counters = counters
         self.dirty: list[Client] = []
         self._afterwards: list[Callable[[], None]] = []
+        self._is_asked_for = False
 
     def mark(self, client: Client) -> None:
         """The outbox of `client` is about to be filled."""
         if not self.dirty:
-            self._at_turn_end(self.flush)
+            self._ask_for_flush()
         self.dirty.append(client)
 
     def afterwards(self, call: Callable[[], None]) -> None:
         """Do this when every outbox that is filled now has been emptied."""
         if not self._afterwards:
-            self._at_turn_end(self.flush)
+            self._ask_for_flush()
         self._afterwards.append(call)
+
+    def _ask_for_flush(self) -> None:
+        """Once a turn: of two, the second would do at once what the first has put off to the next turn."""
+        if not self._is_asked_for:
+            self._is_asked_for = True
+            self._at_turn_end(self.flush)
 
     def finish(self) -> None:
         """Write everything now, however much it is: the process ends."""
@@ -74,12 +81,13 @@ class Turn:
         Write each outbox with one call; those that hold an acknowledgement or a packet identifier whose
         record is not durable yet are written when it is.
         """
+        self._is_asked_for = False
         clients = self.dirty
         self.dirty = []
         if len(clients) > self.SLICE:
             self.dirty = clients[self.SLICE :]
             del clients[self.SLICE :]
-            self._at_turn_end(self.flush)
+            self._ask_for_flush()
         waiting: list[tuple[Client, bytes, int]] = []
         sent = 0
         for client in clients:

@@ -7,7 +7,8 @@ others (a Web Push sender's ``vapid``) are none of our business and leave the ca
 tokens, as ``Bearer`` or as the password of an empty user name, do not exist here: whoever shows one shows
 something wrong.
 
-Wrong credentials are 401. Whoever shows none is never told 401, but 403 at the first thing that needs a
+Wrong credentials are 401, and 429 after too many of them: then they are not looked at for as long as
+``Retry-After`` says. Whoever shows none is never told 401, but 403 at the first thing that needs a
 name: ntfy's clients tell "log in again" from "not yours" by it. Nor does a 401 carry a
 ``WWW-Authenticate``: it would make browsers put up a log-in box of their own in front of a web
 application's.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +50,7 @@ class Guard:
 
     :param peer_certificate: finds the verified certificate of a transport's peer, or ``None``.
     :param peer_address: how that peer is called in log lines.
+    :param unreadable: told of whoever shows something that is no user name and password, and what it was.
     """
 
     def __init__(
@@ -55,23 +58,19 @@ class Guard:
         authenticator: IAuthenticator,
         peer_certificate: Callable[[object], PeerCertificate | None],
         peer_address: Callable[[object], str],
+        unreadable: Callable[[Credentials, bytes], None],
     ) -> None:
         self._authenticator = authenticator
         self._peer_certificate = peer_certificate
         self._peer_address = peer_address
+        self._unreadable = unreadable
 
     async def identify(self, request: GatewayRequest) -> Caller:
         """
-        :raises Refusal: 40101 for wrong credentials, 40301 for none where some are needed, 50300.
+        :raises Refusal: 40101 for wrong credentials, 40301 for none where some are needed, 42909, 50300.
         """
-        username, password = shown(request)
-        credentials = Credentials(
-            client_id="",
-            username=username,
-            password=password,
-            address=self._peer_address(request.transport),
-            certificate=self._peer_certificate(request.transport),
-        )
+        credentials = self._credentials(request)
+        anonymous = credentials.username is None
         verdict = self._authenticator.authenticate(credentials)
         if isinstance(verdict, Deferred):
             verdict = await verdict
@@ -79,7 +78,24 @@ class Guard:
             return Caller(credentials.username)
         if verdict in _NO_ANSWER_NOW:
             raise Refusal(problems.UNAVAILABLE)
-        raise Refusal(problems.FORBIDDEN if username is None else problems.UNAUTHORIZED)
+        if credentials.retry_after_s:
+            raise Refusal(problems.TOO_MANY_FAILED_LOGINS, _retry_after(credentials.retry_after_s))
+        raise Refusal(problems.FORBIDDEN if anonymous else problems.UNAUTHORIZED)
+
+    def _credentials(self, request: GatewayRequest) -> Credentials:
+        credentials = Credentials(
+            client_id="",
+            username=None,
+            password=None,
+            address=self._peer_address(request.transport),
+            certificate=self._peer_certificate(request.transport),
+        )
+        try:
+            credentials.username, credentials.password = shown(request)
+        except Refusal:
+            self._unreadable(credentials, b" ".join(_all_authorization(request)))
+            raise
+        return credentials
 
 
 def shown(request: GatewayRequest) -> tuple[str | None, bytes | None]:
@@ -105,11 +121,22 @@ def shown(request: GatewayRequest) -> tuple[str | None, bytes | None]:
 
 def _authorization(request: GatewayRequest) -> bytes:
     """The header ``Authorization``, or the query parameter that stands for it and goes before it."""
-    encoded = request.argument(b"authorization") or request.argument(b"auth")
+    long_name, short_name, header = _all_authorization(request)
+    encoded = long_name or short_name
     if not encoded:
-        return (request.getHeader(b"authorization") or b"").strip()
+        return header.strip()
     try:
         standard = encoded.rstrip(b"=").translate(_STANDARD_ALPHABET)
         return base64.b64decode(standard + b"=" * (-len(standard) % 4), validate=True).strip()
     except binascii.Error:
         raise Refusal(problems.UNAUTHORIZED) from None
+
+
+def _all_authorization(request: GatewayRequest) -> tuple[bytes, bytes, bytes]:
+    header = request.getHeader(b"authorization") or b""
+    return request.argument(b"authorization"), request.argument(b"auth"), header
+
+
+def _retry_after(seconds: float) -> bytes:
+    """RFC 9110 §10.2.3: whole seconds."""
+    return b"Retry-After: %d\r\n" % math.ceil(seconds)

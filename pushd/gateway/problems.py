@@ -36,11 +36,16 @@ class Problem:
 
 
 class Refusal(Exception):
-    """A request that is turned down; the caller is told its `problem` and nothing else."""
+    """
+    A request that is turned down; the caller is told its `problem` and nothing else.
 
-    def __init__(self, problem: Problem) -> None:
+    :ivar headers: further header lines of the answer, each with its end.
+    """
+
+    def __init__(self, problem: Problem, headers: bytes = b"") -> None:
         super().__init__(problem.error)
         self.problem = problem
+        self.headers = headers
 
 
 # The request is not HTTP as we speak it, or says something that means nothing.
@@ -78,6 +83,7 @@ REQUEST_TIMEOUT = Problem(40800, "request was not complete in time")
 MESSAGE_TOO_LARGE = Problem(41301, "message too large")
 JSON_TOO_LARGE = Problem(41303, "JSON body too large")
 TOO_MANY_REQUESTS = Problem(42901, "limit reached: too many requests")
+TOO_MANY_FAILED_LOGINS = Problem(42909, "limit reached: too many failed logins")
 
 INTERNAL_ERROR = Problem(50001, "internal server error")
 UNAVAILABLE = Problem(50300, "service unavailable: try again later")

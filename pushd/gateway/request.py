@@ -125,9 +125,9 @@ class GatewayRequest(Request):
             self.responseHeaders.setRawHeaders(name, [value])
         return body
 
-    def refuse(self, problem: Problem) -> None:
-        """Answer with `problem`."""
-        self.answer(problem.body, problem.http)
+    def refuse(self, problem: Problem, headers: bytes = b"") -> None:
+        """Answer with `problem`. `headers` are as in `answer`."""
+        self.answer(problem.body, problem.http, headers)
 
     def processingFailed(self, reason: Failure) -> Failure:
         """An exception that nobody meant: logged with its traceback, which the caller does not see."""
@@ -145,7 +145,7 @@ class GatewayRequest(Request):
     def _failed(self, reason: Failure) -> None:
         error = reason.value
         if isinstance(error, Refusal):
-            self.refuse(error.problem)
+            self.refuse(error.problem, error.headers)
         elif isinstance(error, UnsupportedMethod):
             self.refuse(problems.NOT_FOUND)  # ntfy knows pages by path *and* method
         else:

@@ -14,7 +14,7 @@ from twisted.web.http import Request
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from pushd.broker.interfaces import IAuthenticator, PeerCertificate
+from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate
 from pushd.gateway.api import Publisher, Root
 from pushd.gateway.channel import GatewayChannel
 from pushd.gateway.delays import DelayRange
@@ -36,6 +36,7 @@ def make_site(
     healthy: Callable[[], bool] = lambda: True,
     peer_certificate: Callable[[object], PeerCertificate | None] = lambda transport: None,
     peer_address: Callable[[object], str] = lambda transport: "",
+    unreadable: Callable[[Credentials, bytes], None] = lambda credentials, shown: None,
     upgrades: Mapping[bytes, IProtocolFactory] = NO_UPGRADES,
     now: Callable[[], float] = time.time,
     delays: DelayRange = NTFYS_DELAYS,
@@ -49,12 +50,14 @@ def make_site(
     :param healthy: what ``/v1/health`` says; asked at each request, so it must be quick.
     :param peer_certificate: finds the verified client certificate of a TLS transport.
     :param peer_address: how the far end of a transport is called in log lines.
+    :param unreadable: told of credentials that cannot be read; see `Guard`.
     :param upgrades: who takes a connection over that asks for a WebSocket at this path. The protocol gets the
         transport, and the request as its first bytes.
     :param now: Unix seconds, for message objects and delays.
     :param delays: how long a message may be held back.
     """
-    root = Root(Guard(authenticator, peer_certificate, peer_address), publisher, healthy, now, delays)
+    guard = Guard(authenticator, peer_certificate, peer_address, unreadable)
+    root = Root(guard, publisher, healthy, now, delays)
     return GatewaySite(root, reactor, max_connections, upgrades)
 
 

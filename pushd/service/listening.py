@@ -3,7 +3,7 @@ Listening sockets: from the words of a listener to open doors.
 
 A listener may be several sockets: the name of a host may have several addresses. They are made here rather
 than by Twisted's ``listenTCP``, which cannot be told of one family or one network interface, and then given
-to the reactor. A socket that systemd has opened already is taken instead of making one.
+to `pushd.service.ports`. A socket that systemd has opened already is taken instead of making one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
+from pushd.broker.wheel import TimingWheel
 from pushd.config.settings import ListenerSettings
+from pushd.service.gate import Entrance
+from pushd.service.ports import AcceptingPort, TcpPort
 from pushd.service.systemd import PassedSockets
 from pushd.service.unix_port import UnixPort, bind_unix
 
@@ -97,31 +100,40 @@ def listen(
     factory: IProtocolFactory,
     passed: PassedSockets,
     reactor: Any,
+    entrance: Entrance,
+    wheel: TimingWheel,
     *,
     no_delay: bool = False,
     owner: tuple[int, int] | None = None,
-) -> list[IListeningPort]:
+) -> list[AcceptingPort]:
     """
     Open one listener.
 
     :param passed: the sockets that systemd has opened.
+    :param entrance: decides who may come in.
+    :param wheel: for whoever has to wait.
     :param no_delay: switch Nagle's algorithm off.
     :param owner: user and group that a Unix socket shall belong to; ``None`` for those of the process.
     :raises CannotListen: nothing of this listener is open then.
     """
     if listener.path is not None:
-        port = _listen_unix(listener, listener.path, factory, passed, reactor, owner)
+        opened, is_passed = _open_unix(listener, listener.path, passed, owner)
         _tell(listener, f"unix:{listener.path}")
-        return [port]
+        return [_started(UnixPort(opened, factory, reactor, entrance, wheel, keep_file=is_passed))]
     ports = []
     for opened in _open_all(listener, passed):
+        # Accepted sockets inherit both.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # for clients without a keep-alive
         if no_delay:
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-        # The reactor makes a duplicate for itself.
-        ports.append(reactor.adoptStreamPort(opened.fileno(), opened.family, factory))
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        ports.append(_started(TcpPort(opened, factory, reactor, entrance, wheel)))
         _tell(listener, str(Endpoint(opened.family, opened.getsockname(), listener.bind_interface)))
-        opened.close()
     return ports
+
+
+def _started(port: AcceptingPort) -> AcceptingPort:
+    port.startListening()
+    return port
 
 
 def _tell(listener: ListenerSettings, where: str) -> None:
@@ -214,24 +226,21 @@ def _bind_to_device(opened: socket.socket, device: str) -> None:
         raise
 
 
-def _listen_unix(
-    listener: ListenerSettings,
-    path: str,
-    factory: IProtocolFactory,
-    passed: PassedSockets,
-    reactor: Any,
-    owner: tuple[int, int] | None,
-) -> IListeningPort:
-    """:raises CannotListen: something else is in its place, or may not be put there."""
+def _open_unix(
+    listener: ListenerSettings, path: str, passed: PassedSockets, owner: tuple[int, int] | None
+) -> tuple[socket.socket, bool]:
+    """
+    :return: the socket of a listener in the file system, and whether it was open already.
+    :raises CannotListen: something else is in its place, or may not be put there.
+    """
     there = os.path.abspath(path)
     taken = passed.take(lambda each: each.family == socket.AF_UNIX and each.getsockname() == there)
+    if taken:
+        return taken[0], True
     try:
-        opened = taken[0] if taken else bind_unix(path, owner, BACKLOG)
+        return bind_unix(path, owner, BACKLOG), False
     except OSError as problem:
         raise CannotListen(_why(listener, f"on unix:{path}", problem)) from problem
-    port = UnixPort(opened, factory, reactor, keep_file=bool(taken))
-    port.startListening()
-    return port
 
 
 def _why(listener: ListenerSettings, where: str, problem: Exception) -> str:

@@ -26,6 +26,8 @@ from pushd.broker.broker import Broker
 from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
 from pushd.service.assembly import Door, ReadFiles, limits_of, read_files
+from pushd.service.gate import Gate
+from pushd.service.lateness import Lateness
 from pushd.service.listening import CannotListen, listen
 from pushd.service.logs import LogFileError, LogObserver, install
 from pushd.service.systemd import Notifier, PassedSockets
@@ -65,6 +67,8 @@ class Server(Service):
         self._writers = ThreadPool(0, 1, "store")  # SQLite has one writer at a time
         self._store = self._make_store(settings)
         self.broker = Broker(reactor, self._store, limits_of(settings.limits), time.monotonic)
+        self.gate = Gate(lambda: self.broker.limits, self.broker.counters, time.monotonic)
+        self._lateness = Lateness(reactor, time.monotonic, self.gate.loop_was_late)
         self.sys_topics = SysTopics(
             self.broker.counters,
             self._gauges,
@@ -99,12 +103,14 @@ class Server(Service):
         return Door(
             listener,
             self.broker,
+            self.gate,
             partial(deferToThreadPool, self._reactor, self._hashers),
             self._reactor,
             healthy=lambda: self._store.failing is None,
         )
 
     def _use(self, settings: Settings, files: ReadFiles) -> None:
+        self.broker.limits = limits_of(settings.limits)
         for door, listener, context in zip(self._doors, settings.listeners, files.contexts, strict=True):
             door.use(listener, files, context)
             door.policy.log_connections = settings.log.connection_messages and self._log.writes("notice")
@@ -123,7 +129,7 @@ class Server(Service):
         account = None
         if self._settings.user is not None and os.geteuid() == 0:
             account = _account(self._settings.user)
-        _allow_many_files()
+        self.gate.max_files = _allow_many_files()
         self._hashers.start()
         self._writers.start()
         self._open_store(account)
@@ -156,7 +162,14 @@ class Server(Service):
         for door in self._doors:
             try:
                 self._ports += listen(
-                    door.settings, door.factory(), passed, self._reactor, no_delay=no_delay, owner=owner
+                    door.settings,
+                    door.factory(),
+                    passed,
+                    self._reactor,
+                    door.entrance,
+                    self.broker.wheel,
+                    no_delay=no_delay,
+                    owner=owner,
                 )
             except CannotListen as problem:
                 _exit(str(problem))
@@ -169,6 +182,7 @@ class Server(Service):
             log.warn("{warning}", warning=warning)
         self._log.publish_with(partial(self.broker.announce, retain=False))
         self.sys_topics.start()
+        self._reactor.callWhenRunning(self._lateness.start)
         self._write_pid_file()
         self._notifier.ready()
         # Last: whoever waits for this line may send signals and read the pid file.
@@ -186,6 +200,7 @@ class Server(Service):
         super().stopService()
         self._notifier.stopping()
         self.sys_topics.stop()
+        self._lateness.stop()
         self._log.publish_with(None)
         closed = DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         stopped = self.broker.stop()
@@ -212,8 +227,8 @@ class Server(Service):
 
     def reload(self) -> Deferred[None]:
         """
-        Read passwords, access rules and certificates again; nobody who is connected is dropped. Files are
-        read in a thread, and nothing changes unless all of them are good.
+        Read limits, passwords, access rules and certificates again; nobody who is connected is dropped. Files
+        are read in a thread, and nothing changes unless all of them are good.
         """
         log.info("Reloading the settings.")
         reading = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read_everything)
@@ -257,7 +272,8 @@ class Server(Service):
             retained_messages=gauges.retained_messages,
             stored_messages=gauges.stored_messages,
             stored_bytes=gauges.stored_bytes,
-            sockets=sum(door.connection_count for door in self._doors),
+            sockets=self.gate.connection_count,
+            event_loop_late_ms=round(self._lateness.recent_s * 1000),
         )
 
 
@@ -279,10 +295,15 @@ def _doors(settings: Settings) -> list[tuple[object, ...]]:
     ]
 
 
-def _allow_many_files() -> None:
-    """A connection is a file: take all that the system grants."""
+def _allow_many_files() -> int | None:
+    """
+    A connection is a file: take all that the system grants.
+
+    :return: how many that is; ``None`` if there is no limit.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return None if hard == resource.RLIM_INFINITY else hard
 
 
 def _account(user: str) -> tuple[int, int]:

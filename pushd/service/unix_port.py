@@ -14,10 +14,14 @@ import socket
 import stat
 from typing import Any
 
-from twisted.internet import tcp, unix
+from twisted.internet import unix
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from pushd.broker.wheel import TimingWheel
+from pushd.service.gate import Entrance
+from pushd.service.ports import AcceptingPort, UnixTransport
 
 log = Logger()
 
@@ -25,35 +29,34 @@ log = Logger()
 MODE = 0o660
 
 
-class UnixPort(unix.Port):
+class UnixPort(AcceptingPort, unix.Port):
     """
-    Like Twisted's, for a socket that listens already: that one would open an adopted socket to everybody
-    (mode 0666) and fail to close if it may not remove the file.
+    A Unix socket that listens. Twisted's own would open an adopted one to everybody (mode 0666), and fail to
+    close if it may not remove the file.
 
     :param listening: becomes this port's own.
     :param keep_file: the file is somebody else's.
     """
 
+    transport = UnixTransport
+
     def __init__(
-        self, listening: socket.socket, factory: IProtocolFactory, reactor: Any, keep_file: bool = False
+        self,
+        listening: socket.socket,
+        factory: IProtocolFactory,
+        reactor: Any,
+        entrance: Entrance,
+        wheel: TimingWheel,
+        keep_file: bool = False,
     ) -> None:
         self._path: str = listening.getsockname()
         self._file = None if keep_file else _identity(self._path)
         super().__init__(os.fsencode(self._path), factory, reactor=reactor)
-        self._listening = listening
-
-    def startListening(self) -> None:
-        """Let the reactor watch it."""
-        self.factory.doStart()  # type: ignore[union-attr]  # it is set by __init__
-        self.connected = True
-        self.socket = self._listening
-        self.fileno = self.socket.fileno  # type: ignore[method-assign]  # as Twisted's own ports do
-        self.numberAccepts = 100  # at once, to begin with; Twisted adapts it
-        self.startReading()
+        self.adopt(listening, entrance, wheel)
 
     def connectionLost(self, reason: Failure) -> None:
         """Close it; the file goes, unless another one is in its place by now."""
-        tcp.Port.connectionLost(self, reason)
+        super().connectionLost(reason)
         if self._file is not None and self._file == _identity(self._path):
             try:
                 os.unlink(self._path)

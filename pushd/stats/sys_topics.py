@@ -2,9 +2,9 @@
 The broker's own figures as retained messages under ``$SYS/broker``.
 
 Names and formats are Mosquitto's, so that its exporters and dashboards read them unchanged; what is ours
-is the version's text and ``publish/messages/dropped/<reason>``. Everything is published once at the start,
-then every `interval_s` what has changed, at wall-clock multiples of the interval: two brokers' figures line
-up, and so do those before and after a restart.
+is the version's text, ``event_loop``, and the reasons below ``publish/messages/dropped`` and ``connections``.
+Everything is published once at the start, then every `interval_s` what has changed, at wall-clock multiples
+of the interval: two brokers' figures line up, and so do those before and after a restart.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Gauges(NamedTuple):
     sockets: int  # network connections open, whether or not a CONNECT came
     packets_out: int = 0  # waiting to be taken by peers
     packets_out_bytes: int = 0
+    event_loop_late_ms: int = 0  # the latest that it was in the last seconds
 
 
 def _dropped(counters: Counters) -> int:
@@ -180,6 +181,7 @@ def _held(gauges: Gauges, counters: Counters) -> Iterator[tuple[str, int]]:
     yield "packet/out/count", gauges.packets_out
     yield "packet/out/bytes", gauges.packets_out_bytes
     yield "connections/socket/count", gauges.sockets
+    yield "event_loop/late/ms", gauges.event_loop_late_ms
 
 
 def _counted(counters: Counters) -> Iterator[tuple[str, int]]:
@@ -190,8 +192,16 @@ def _counted(counters: Counters) -> Iterator[tuple[str, int]]:
     yield "bytes/sent", counters.bytes_sent
     yield "publish/messages/received", counters.publish_received
     yield "publish/messages/sent", counters.publish_sent
-    yield "publish/messages/dropped", _dropped(counters)
-    for reason, count in counters.publish_dropped.items():
-        yield f"publish/messages/dropped/{reason}", count
+    yield from _by_reason("publish/messages/dropped", counters.publish_dropped)
+    yield from _by_reason("connections/refused", counters.connections_refused)
+    yield from _by_reason("connections/paused", counters.connections_paused)
+    yield from _by_reason("connections/closed", counters.connections_closed)
     yield "publish/bytes/received", counters.publish_bytes_received
     yield "publish/bytes/sent", counters.publish_bytes_sent
+
+
+def _by_reason(name: str, counts: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """All of them, and then each reason that there was."""
+    yield name, sum(counts.values())
+    for reason, count in counts.items():
+        yield f"{name}/{reason}", count

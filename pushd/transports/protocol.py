@@ -29,16 +29,20 @@ from pushd.mqtt.errors import MQTTError, Refused
 from pushd.mqtt.packets import Auth, Connack, Connect, Disconnect, Packet, Properties
 from pushd.mqtt.wire import decode_length
 from pushd.mqtt.writer import encode
-from pushd.transports.addresses import peer_address, plain_host
+from pushd.transports.addresses import peer_address
+from pushd.transports.pace import Brake
 from pushd.transports.tls import describe_tls_error
 
 log = Logger()
 
 _ACTIVE = Phase.ACTIVE  # looked up once, not per read
 
-# How much a peer that does not read may leave in our memory before QoS 0 messages for it are dropped.
-# FlashMQ's default; what the kernel buffers comes on top.
-MAX_WRITE_BUFFER_BYTES = 1024 * 1024
+# At `max_write_buffer` a peer that does not read gets no more messages of QoS 0. What else grows is answers
+# to what it asks: at so many times the limit, we stop listening to it until it has read all.
+DEAF_AT = 2
+
+# How long a packet may take from its first byte to its last, also for a client without a keep-alive.
+PACKET_TIMEOUT_S = 60.0
 
 # How long a connection that we close may take to accept our last bytes before it is cut off.
 CLOSE_TIMEOUT_S = 5.0
@@ -65,17 +69,23 @@ class MQTTProtocol:
     Twisted's protocol and the broker's `IConnection`. Not a subclass of Twisted's `Protocol`, whose instances
     have a ``__dict__``: there is one of these per connection.
 
+    Reading is paused while a verdict is pending, while a client is too fast, and while it does not read
+    itself; `_pauses` counts for how many of these reasons. What comes all the same waits in `_rest`.
+
     :ivar client: from the accepted CONNECT on.
     :ivar slot: belongs to the timing wheel.
     """
 
     __slots__ = (
         "_admission",
+        "_begun_at",
+        "_brake",
+        "_deaf",
         "_factory",
         "_heard_at",
         "_needed",
         "_patience_s",
-        "_paused",
+        "_pauses",
         "_rest",
         "_state",
         "_unsent",
@@ -89,7 +99,10 @@ class MQTTProtocol:
         self._state = Connection(factory.broker.limits.max_packet_size)
         self._rest: bytearray | None = None  # an incomplete packet, or what came while paused
         self._needed = 0  # how long `_rest` must be before it is worth looking at
-        self._paused = False
+        self._begun_at: float | None = None  # when the incomplete packet in `_rest` began
+        self._pauses = 0
+        self._deaf = False  # paused until the peer has read what waits for it
+        self._brake: Brake | None = None
         self._heard_at = 0.0
         self._patience_s: float | None = None
         self._unsent = 0  # bytes given to a transport whose buffer is full
@@ -130,26 +143,24 @@ class MQTTProtocol:
         self._factory.broker.counters.bytes_received += len(data)
         if self._rest is not None:
             self._rest += data
-            if len(self._rest) < self._needed or self._paused:
-                return
-            data = bytes(self._rest)
-            self._rest = None
-        if self._paused:
-            self._rest = bytearray(data)
-        else:
+            if len(self._rest) >= self._needed and not self._pauses:
+                self._consume_rest()
+        elif self._brake is None:
             self._consume(data)
+        else:
+            self._consume_braked(data, self._brake)
 
     def connectionLost(self, reason: Failure) -> None:
         self._patience_s = None
         self._state.close()
-        self._rest = None
-        self._factory.connection_count -= 1
+        self._forget_rest()
         client, self.client = self.client, None
         if client is not None:
             if client.session.client is client and client.policy.log_connections:
                 log.info("Client {id} closed its connection.", id=client.session.client_id, log_type="notice")
             client.lost()
         elif (cause := describe_tls_error(reason.value)) is not None:
+            self._factory.broker.counters.refused("tls")
             log.info(
                 "Connection from {address} failed: {cause}",
                 address=self.address,
@@ -166,6 +177,9 @@ class MQTTProtocol:
         self._unsent = 0
         if self.client is not None:
             self.client.congested = False
+        if self._deaf:
+            self._deaf = False
+            self.resume()
 
     def stopProducing(self) -> None:
         """The transport is gone; ``connectionLost`` follows."""
@@ -179,7 +193,7 @@ class MQTTProtocol:
         at = 0
         state = self._state
         try:
-            while not self._paused:
+            while not self._pauses:
                 # Not once the connection is closing: what comes after its end is not looked at.
                 if self.client is not None and state.phase is _ACTIVE:
                     at = handle_express(self.client, data, at)
@@ -212,11 +226,36 @@ class MQTTProtocol:
         else:
             self._close()  # DISCONNECT instead of an answer to our challenge
 
+    def _consume_braked(self, data: bytes, brake: Brake) -> None:
+        """Do as `_consume`, and slow down a client that publishes faster than it may."""
+        counters = self._factory.broker.counters
+        before = counters.publish_received
+        self._consume(data)
+        if self.is_open:
+            brake.passed(counters.publish_received - before)
+
+    def _consume_rest(self) -> None:
+        rest, self._rest = self._rest, None
+        if rest and self._brake is not None:
+            self._consume_braked(bytes(rest), self._brake)
+        elif rest:
+            self._consume(bytes(rest))
+        if self._rest is None:
+            self._begun_at = None
+
     def _keep(self, data: bytes, at: int) -> None:
         """Keep an incomplete packet, and how long it will be: a byte at a time must not cost a look each."""
         self._rest = bytearray(data[at:])
         header = decode_length(data, at + 1)
         self._needed = 0 if header is None else header[1] - at + header[0]
+        if at or self._begun_at is None:
+            self._begun_at = self._factory.wheel.seconds()
+            if not self.slot:  # no keep-alive, so the wheel does not know of it yet
+                self._factory.wheel.add(self)
+
+    def _forget_rest(self) -> None:
+        self._rest = None
+        self._begun_at = None
 
     def _connect(self, packet: Connect) -> None:
         credentials = Credentials(
@@ -265,6 +304,9 @@ class MQTTProtocol:
         self.client = client
         if client.policy.log_connections:
             self._tell_connected(client, keep_alive_s)
+        rate = self._factory.broker.limits.max_message_rate
+        if rate:
+            self._brake = Brake(self, self._factory.wheel, rate)
         # One and a half times the keep alive (v3 [MQTT-3.1.2-24], v5 [MQTT-3.1.2-22]).
         self._wait(keep_alive_s * 1.5 if keep_alive_s else None)
 
@@ -291,6 +333,7 @@ class MQTTProtocol:
     def refuse(self, code: ReasonCode, cause: str) -> None:
         if self._state.phase is Phase.CLOSED:
             return
+        self._factory.broker.counters.refused(code.name.lower())
         log.info(
             "Connection from {address} refused: {cause} ({code})",
             address=self.address,
@@ -311,19 +354,32 @@ class MQTTProtocol:
 
     def _add_unsent(self, count: int) -> None:
         self._unsent += count
-        if self._unsent > MAX_WRITE_BUFFER_BYTES and self.client is not None:
+        limit = self._factory.broker.limits.max_write_buffer
+        if self._unsent > limit and self.client is not None:
             self.client.congested = True
+            if self._unsent > DEAF_AT * limit and not self._deaf:
+                self._deaf = True
+                self.pause()
 
     def close(self, code: ReasonCode, cause: str = "") -> None:
         if self._state.phase is Phase.CLOSED and self._patience_s == CLOSE_TIMEOUT_S:
             return
+        if code >= 0x80:
+            self._count_end(code.name.lower())
         if self.client is not None and self._state.version is Version.V5 and code >= 0x80:
             self.client.send_explained(Disconnect(code), cause)  # v5 §4.13.1
         self._close()
 
+    def _count_end(self, reason: str) -> None:
+        counters = self._factory.broker.counters
+        if self.client is None:
+            counters.refused(reason)
+        else:
+            counters.closed(reason)
+
     def _close(self) -> None:
         self._state.close()
-        self._rest = None
+        self._forget_rest()
         self._wait(CLOSE_TIMEOUT_S)
         # At the end of the turn, so that what is in the outbox goes first.
         self._factory.broker.turn.afterwards(self._let_go)
@@ -337,17 +393,21 @@ class MQTTProtocol:
         self.transport.loseConnection()
 
     def pause(self) -> None:
-        self._paused = True
+        self._pauses += 1
+        if self._rest is None:
+            self._rest = bytearray()
         self.transport.pauseProducing()
 
     def resume(self) -> None:
-        self._paused = False
-        if self._state.phase is Phase.CLOSED:
+        self._pauses -= 1
+        if self._pauses or self._state.phase is Phase.CLOSED:
             return
-        rest, self._rest = self._rest, None
-        if rest:
-            self._consume(bytes(rest))
-        if not self._paused:
+        if self.client is not None:
+            # We did not listen; what it did meanwhile, or did not, is no fault of its own.
+            self._heard_at = self._factory.wheel.seconds()
+            self._begun_at = None
+        self._consume_rest()
+        if not self._pauses:
             self.transport.resumeProducing()
 
     # On the wheel: CONNECT in time, keep-alive, and an end to closing
@@ -358,7 +418,14 @@ class MQTTProtocol:
         self._factory.wheel.add(self)
 
     def due_at(self) -> float | None:
-        return None if self._patience_s is None else self._heard_at + self._patience_s
+        patience_s = self._patience_s
+        if self._pauses and self._state.phase is _ACTIVE:
+            return None if patience_s is None else self._factory.wheel.seconds() + patience_s
+        due_at = None if patience_s is None else self._heard_at + patience_s
+        if self._begun_at is None:
+            return due_at
+        packet_due_at = self._begun_at + PACKET_TIMEOUT_S
+        return packet_due_at if due_at is None else min(due_at, packet_due_at)
 
     def on_due(self) -> None:
         if self._state.phase is Phase.CLOSED:
@@ -368,7 +435,11 @@ class MQTTProtocol:
         log.info(
             "{connection} has exceeded its time, disconnecting", connection=self._name(), log_type="notice"
         )
-        self.close(ReasonCode.KEEP_ALIVE_TIMEOUT)
+        if self.client is None:
+            self._factory.broker.counters.refused("connect_timeout")
+            self.close(ReasonCode.SUCCESS)
+        else:
+            self.close(ReasonCode.KEEP_ALIVE_TIMEOUT)
 
 
 def _reason(cause: str) -> Properties:
@@ -386,7 +457,6 @@ class MQTTFactory(Factory):
     One listener.
 
     :param peer_certificate: the verified certificate of a connection's peer, if it showed one.
-    :ivar connection_count: how many network connections are open.
     """
 
     noisy = False
@@ -396,25 +466,13 @@ class MQTTFactory(Factory):
         self,
         broker: Broker,
         policy: Policy,
-        max_connections: int = -1,
         peer_certificate: Callable[[Transport], PeerCertificate | None] = no_certificate,
     ) -> None:
         self.broker = broker
         self.wheel = broker.wheel
         self.policy = policy
-        self.max_connections = max_connections
         self.peer_certificate = peer_certificate
-        self.connection_count = 0
 
-    def buildProtocol(self, addr: IAddress | None) -> MQTTProtocol | None:  # type: ignore[override]  # no `factory` on it
-        if 0 <= self.max_connections <= self.connection_count:
-            log.info(
-                "Connection from {address} denied: max_connections of {listener} reached",
-                address=plain_host(getattr(addr, "host", "unix")),
-                listener=self.policy.name,
-                log_type="notice",
-            )
-            return None
-        self.connection_count += 1
+    def buildProtocol(self, addr: IAddress | None) -> MQTTProtocol:  # type: ignore[override]  # no `factory` on it
         self.broker.counters.connections_accepted += 1
         return self.protocol_class(self)

@@ -18,8 +18,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
-from pushd.broker.wheel import TimingWheel
-from pushd.transports.addresses import peer_address, plain_host
+from pushd.broker.broker import Broker
+from pushd.transports.addresses import peer_address
 from pushd.transports.proxy_header import BadHeader, Header, TcpClient, TlsFacts, UnixClient, parse_header
 
 log = Logger()
@@ -72,12 +72,13 @@ class ProxyProtocol:
     :ivar slot: belongs to the timing wheel.
     """
 
-    __slots__ = ("_data", "_due_at", "_factory", "slot", "transport")
+    __slots__ = ("_data", "_due_at", "_factory", "_waiting", "slot", "transport")
 
     def __init__(self, factory: ProxyFactory) -> None:
         self._factory = factory
         self._data = b""
         self._due_at: float | None = None
+        self._waiting: tuple[ProxiedTransport, bytes] | None = None  # a client that came before its turn
         self.slot = 0
 
     def makeConnection(self, transport: Any) -> None:
@@ -85,13 +86,14 @@ class ProxyProtocol:
         self.connectionMade()
 
     def connectionMade(self) -> None:
-        wheel = self._factory.wheel
-        self._due_at = wheel.seconds() + self._factory.patience_s()
-        wheel.add(self)
+        self._wait(self._factory.broker.limits.connect_timeout_s)
 
     def dataReceived(self, data: bytes) -> None:
         if self._due_at is None:
             return  # on its way out
+        if self._waiting is not None:
+            self._waiting = self._waiting[0], self._waiting[1] + data
+            return
         self._data += data
         try:
             parsed = parse_header(self._factory.version, self._data)
@@ -110,40 +112,58 @@ class ProxyProtocol:
         if lack is not None:
             self._refuse(transport, lack)
             return
+        turn_s = self._factory.turn_of(transport.getPeer())
+        if turn_s is None:
+            self._refuse(transport, "too many connections per second", "max_connect_rate_per_address")
+        elif turn_s > 0:
+            self.transport.pauseProducing()
+            self._waiting = transport, rest
+            self._wait(turn_s)
+        else:
+            self._step_aside(transport, rest)
+
+    def _step_aside(self, transport: ProxiedTransport, rest: bytes) -> None:
         self._done()
         protocol = self._factory.inner.buildProtocol(transport.getPeer())
-        if protocol is None:  # max_connections; it said so
-            self.transport.abortConnection()
-            return
         transport.protocol = protocol
         protocol.makeConnection(transport)
         if rest:
             protocol.dataReceived(rest)
 
-    def _refuse(self, transport: Any, cause: str) -> None:
+    def _refuse(self, transport: Any, cause: str, reason: str = "proxy_header") -> None:
         log.info(
             "Connection from {address} refused: {cause}",
             address=peer_address(transport),
             cause=cause,
             log_type="notice",
         )
+        self._factory.broker.counters.refused(reason)
         self._done()
         self.transport.abortConnection()
 
     def _done(self) -> None:
-        """Count a connection out of those that wait; it may be told more than once."""
-        if self._due_at is not None:
-            self._due_at = None
-            self._data = b""
-            self._factory.waiting -= 1
+        """Forget all; it may be told more than once."""
+        self._due_at = None
+        self._data = b""
+        self._waiting = None
 
-    # On the wheel
+    # On the wheel: an end to waiting, theirs or ours
+
+    def _wait(self, patience_s: float) -> None:
+        wheel = self._factory.broker.wheel
+        self._due_at = wheel.seconds() + patience_s
+        wheel.add(self)
 
     def due_at(self) -> float | None:
         return self._due_at
 
     def on_due(self) -> None:
-        self._refuse(self.transport, "its PROXY header did not come in time")
+        if self._waiting is None:
+            self._refuse(self.transport, "its PROXY header did not come in time")
+            return
+        transport, rest = self._waiting
+        self._step_aside(transport, rest)
+        self.transport.resumeProducing()
 
 
 class ProxyFactory(Factory):
@@ -152,10 +172,9 @@ class ProxyFactory(Factory):
 
     :param inner: the factory of the protocol that is spoken after the header.
     :param version: of the header, 1 or 2.
-    :param patience_s: how long a header may take, asked for at each connection.
+    :param turn_s: when a connection from an address has its turn: in how many seconds; ``None`` for never.
     :param require_tls: drop clients that did not use TLS.
     :ivar require_certificate: drop clients that did not show a good certificate; a reload may assign it.
-    :ivar waiting: how many connections are open whose header is not there yet.
     """
 
     noisy = False
@@ -164,27 +183,18 @@ class ProxyFactory(Factory):
         self,
         inner: Any,
         version: int,
+        broker: Broker,
         *,
-        wheel: TimingWheel,
-        patience_s: Callable[[], float],
-        max_connections: int = -1,
+        turn_s: Callable[[str], float | None] = lambda host: 0.0,
         require_tls: bool = False,
         require_certificate: bool = False,
     ) -> None:
         self.inner = inner
         self.version = version
-        self.wheel = wheel
-        self.patience_s = patience_s
-        self._max_connections = max_connections
+        self.broker = broker
+        self._turn_s = turn_s
         self._require_tls = require_tls
         self.require_certificate = require_certificate
-        self.waiting = 0
-
-    @property
-    def connection_count(self) -> int:
-        """How many network connections are open, those that wait included."""
-        count: int = self.inner.connection_count
-        return self.waiting + count
 
     def doStart(self) -> None:
         self.inner.doStart()
@@ -194,16 +204,13 @@ class ProxyFactory(Factory):
         self.inner.doStop()
         super().doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> ProxyProtocol | None:  # type: ignore[override]  # no `factory` on it
-        if 0 <= self._max_connections <= self.connection_count:
-            log.info(
-                "Connection from the proxy {address} denied: max_connections reached",
-                address=plain_host(getattr(addr, "host", "unix")),
-                log_type="notice",
-            )
-            return None
-        self.waiting += 1
+    def buildProtocol(self, addr: IAddress | None) -> ProxyProtocol:  # type: ignore[override]  # no `factory` on it
         return ProxyProtocol(self)
+
+    def turn_of(self, client: IAddress) -> float | None:
+        """The same as `turn_s` for an address of Twisted's; the file system has no pace."""
+        host = getattr(client, "host", None)
+        return 0.0 if host is None else self._turn_s(host)
 
     def lack_of(self, tls: TlsFacts | None) -> str | None:
         """What the settings ask of a client and this one does not have."""

@@ -237,6 +237,7 @@ class WebSocketTransport:
             cause=refusal,
             log_type="notice",
         )
+        self._factory.refused("websocket")
         self._outlet.write_behind(refusal.answer)
         self._end()
 
@@ -294,19 +295,14 @@ class WebSocketFactory(Factory):
 
     def __init__(self, mqtt: FramedMQTTFactory, direct: bool, origins: Collection[str] = ()) -> None:
         """
-        :param mqtt: makes what stands behind; counts and limits connections.
+        :param mqtt: makes what stands behind.
         :param direct: transports have a socket of their own, and it may be written to: no TLS.
         """
         self._mqtt = mqtt
         self.wheel = mqtt.wheel
+        self.refused = mqtt.broker.counters.refused
         self.outlet = DirectOutlet if direct else Outlet
         self.origins = origins
 
-    @property
-    def connection_count(self) -> int:
-        """How many network connections are open."""
-        return self._mqtt.connection_count
-
-    def buildProtocol(self, addr: IAddress | None) -> WebSocketTransport | None:  # type: ignore[override]  # no `factory` on it
-        mqtt = self._mqtt.buildProtocol(addr)
-        return None if mqtt is None else WebSocketTransport(self, mqtt)
+    def buildProtocol(self, addr: IAddress | None) -> WebSocketTransport:  # type: ignore[override]  # no `factory` on it
+        return WebSocketTransport(self, self._mqtt.buildProtocol(addr))

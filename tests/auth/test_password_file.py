@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,16 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from pushd.auth.check_queue import CheckQueue
+from pushd.auth.failures import BACKED_OFF, BUSY, FAILED
 from pushd.auth.password_file import PasswordFile, PasswordFileAuthenticator
 from pushd.auth.password_hash import make_pbkdf2, make_sha512
 from pushd.auth.security_file import SecurityFileError
 from pushd.broker.interfaces import Credentials, IAuthenticator
 from pushd.mqtt.codes import ReasonCode
+from tests.auth.logins import Guarded, ThreadPool
+
+HOME, AWAY = "192.0.2.7", "198.51.100.1"
 
 HASH = str(make_pbkdf2(b"secret", 1))
 OTHER_HASH = str(make_sha512(b"other"))
@@ -124,33 +129,17 @@ class StandInTests(SynchronousTestCase):
         self.assertIsNone(PasswordFile({}).stand_in(b"x"))
 
 
-class ThreadPool:
-    """Stands in for two threads: runs nothing until told."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[Deferred[Any], Callable[[], Any]]] = []
-
-    def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        """Put a call in the queue."""
-        result: Deferred[Any] = Deferred()
-        self.waiting.append((result, lambda: function(*arguments)))
-        return result
-
-    def work(self) -> int:
-        """Run what is waiting; returns how much it was."""
-        waiting, self.waiting = self.waiting, []
-        for result, call in waiting:
-            maybeDeferred(call).chainDeferred(result)
-        return len(waiting)
-
-
 class AuthenticatorTests(SynchronousTestCase):
     """Who gets in."""
 
     def setUp(self) -> None:
         self.pool = ThreadPool()
+        self.failures = Guarded(limit=0)
         self.authenticator = PasswordFileAuthenticator(
-            PasswordFile.parse(f"anna:{HASH}\nbert:{OTHER_HASH}\n", "f"), self.pool.run, max_waiting=2
+            PasswordFile.parse(f"anna:{HASH}\nbert:{OTHER_HASH}\n", "f"),
+            self.pool.run,
+            CheckQueue(threads=1, max_waiting=1),
+            self.failures,
         )
 
     def ask(self, username: str | None, password: bytes | None) -> Any:
@@ -182,7 +171,6 @@ class AuthenticatorTests(SynchronousTestCase):
         """Neither the answer nor the work shows that there is no such user, even with somebody's password."""
         for password in (b"secret", b"other"):
             self.assertIs(self.verdict("nobody", password), ReasonCode.NOT_AUTHORIZED)
-        self.assertIs(self.verdict("nobody", b"secret"), ReasonCode.NOT_AUTHORIZED)
 
     def test_no_user_name_is_not_its_business(self) -> None:
         """The chain decides about anonymous clients, and an empty name is none."""
@@ -212,7 +200,8 @@ class AuthenticatorTests(SynchronousTestCase):
     def test_too_many_checks_are_turned_away_as_busy(self) -> None:
         """The queue is bounded, and free again when the threads have caught up."""
         answers = [self.ask("anna", b"%d" % count) for count in range(2)]
-        self.assertIs(self.ask("bert", b"other"), ReasonCode.SERVER_BUSY)
+        self.assertIs(self.successResultOf(self.ask("bert", b"other")), ReasonCode.SERVER_BUSY)
+        self.assertEqual(self.failures.counted, {BUSY: 1})
         self.pool.work()
         for answer in answers:
             self.successResultOf(answer)
@@ -236,7 +225,9 @@ class GoodLoginTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.pool = ThreadPool()
-        self.authenticator = PasswordFileAuthenticator(PasswordFile.parse(f"anna:{HASH}", "f"), self.pool.run)
+        self.authenticator = PasswordFileAuthenticator(
+            PasswordFile.parse(f"anna:{HASH}", "f"), self.pool.run, CheckQueue(), Guarded(limit=0)
+        )
         self.log_in(b"secret")
 
     def log_in(self, password: bytes) -> Any:
@@ -251,9 +242,16 @@ class GoodLoginTests(SynchronousTestCase):
 
     def test_other_password_is_still_checked(self) -> None:
         """A remembered login is of use for that password only, and a failed attempt does not forget it."""
-        self.assertIs(self.successResultOf(self.log_in(b"wrong")), ReasonCode.NOT_AUTHORIZED)
-        self.assertIs(self.successResultOf(self.log_in(b"wrong")), ReasonCode.NOT_AUTHORIZED)
+        for wrong in (b"wrong", b"Secret"):
+            self.assertIs(self.successResultOf(self.log_in(wrong)), ReasonCode.NOT_AUTHORIZED)
         self.assertIs(self.log_in(b"secret"), ReasonCode.SUCCESS)
+
+    def test_wrong_password_is_not_hashed_twice(self) -> None:
+        """A device that knows no better costs nothing, until the file is read again and may be with it."""
+        self.log_in(b"other")
+        self.assertIs(self.log_in(b"other"), ReasonCode.NOT_AUTHORIZED)
+        self.authenticator.replace(PasswordFile.parse(f"anna:{OTHER_HASH}", "f"))
+        self.assertIs(self.successResultOf(self.log_in(b"other")), ReasonCode.SUCCESS)
 
     def test_reload_forgets_it(self) -> None:
         """A password that was changed in the file is of no use any more."""
@@ -267,8 +265,7 @@ class GoodLoginTests(SynchronousTestCase):
         answer: Any = self.authenticator.authenticate(Credentials("id", "anna", b"secret"))
         self.authenticator.replace(PasswordFile.parse(f"bert:{OTHER_HASH}", "f"))
         self.pool.work()
-        self.assertNoResult(answer)
-        self.pool.work()
+        self.assertEqual(self.pool.worked, 3)  # one of them when the test began
         self.assertIs(self.successResultOf(answer), ReasonCode.NOT_AUTHORIZED)
 
     def test_password_is_not_kept(self) -> None:
@@ -285,3 +282,122 @@ class GoodLoginTests(SynchronousTestCase):
             self.authenticator.authenticate(Credentials("id", name, b"secret"))
         self.pool.work()
         self.assertEqual(list(self.authenticator._good_logins), ["anna"])
+
+
+class GuessingTests(SynchronousTestCase):
+    """Three failures are allowed, and one thread checks."""
+
+    def setUp(self) -> None:
+        self.pool = ThreadPool()
+        self.failures = Guarded(limit=3)
+        self.authenticator = self.door(f"anna:{HASH}\nbert:{HASH}")
+        self.numbers = count()
+
+    def door(self, users: str) -> PasswordFileAuthenticator:
+        """A listener with this file; all share what is counted."""
+        queue = CheckQueue(threads=1)
+        return PasswordFileAuthenticator(PasswordFile.parse(users, "f"), self.pool.run, queue, self.failures)
+
+    def ask(self, username: str = "anna", password: str = "secret", host: str = HOME) -> Deferred[Any]:
+        """The verdict, when the threads have worked."""
+        self.shown = Credentials("id", username, password.encode(), f"{host}:{next(self.numbers)}")
+        return maybeDeferred(self.authenticator.authenticate, self.shown)
+
+    def verdict(self, username: str = "anna", password: str = "secret", host: str = HOME) -> ReasonCode:
+        """The verdict after that."""
+        answer = self.ask(username, password, host)
+        self.pool.work()
+        code = self.successResultOf(answer)
+        assert isinstance(code, ReasonCode)
+        return code
+
+    def guess(self, username: str = "anna", host: str = HOME, times: int = 3) -> None:
+        """Try some passwords."""
+        for _ in range(times):
+            self.assertIs(
+                self.verdict(username, f"guess {next(self.numbers)}", host), ReasonCode.NOT_AUTHORIZED
+            )
+
+    def test_who_guesses_is_not_hashed_for(self) -> None:
+        """Not even with the right password; the answer is the same, and HTTP's callers hear how long."""
+        self.guess()
+        self.assertIs(self.verdict(), ReasonCode.NOT_AUTHORIZED)
+        self.assertEqual((self.pool.worked, self.shown.retry_after_s), (3, 1.0))
+        self.assertEqual(self.failures.counted, {FAILED: 3, BACKED_OFF: 1})
+        self.failures.clock.advance(1)
+        self.assertIs(self.verdict(), ReasonCode.SUCCESS)
+
+    def test_wrong_password_is_no_reason_to_come_back(self) -> None:
+        """It was looked at."""
+        self.guess()
+        self.assertEqual(self.shown.retry_after_s, 0)
+
+    def test_remembered_login_is_not_for_guessing(self) -> None:
+        """Nor is it looked up for who is held off: 3 µs a guess would be many guesses."""
+        self.assertIs(self.verdict(host=AWAY), ReasonCode.SUCCESS)
+        self.guess()
+        self.assertIs(self.verdict(), ReasonCode.NOT_AUTHORIZED)
+
+    def test_good_logins_pass_while_others_guess(self) -> None:
+        """From the same address if they came from there before, from a new one if they are remembered."""
+        self.assertIs(self.verdict(), ReasonCode.SUCCESS)
+        for number in range(9):
+            self.guess("anna", f"203.0.113.{number}", times=1)
+        self.guess("eve")
+        self.assertIs(self.verdict(), ReasonCode.SUCCESS)
+        self.assertIs(self.verdict(host=AWAY), ReasonCode.SUCCESS)
+        self.assertIs(self.verdict("bert"), ReasonCode.NOT_AUTHORIZED)
+
+    def test_user_who_came_in_before_is_checked_after_a_reload(self) -> None:
+        """It forgets what was remembered, but not where that was; nor who failed."""
+        self.verdict()
+        self.guess("eve")
+        self.authenticator.replace(PasswordFile.parse(f"anna:{HASH}\nbert:{HASH}", "f"))
+        self.assertIs(self.verdict(), ReasonCode.SUCCESS)
+        self.assertIs(self.verdict("bert"), ReasonCode.NOT_AUTHORIZED)
+
+    def test_another_listener_is_no_second_chance(self) -> None:
+        """All doors count together."""
+        self.guess()
+        self.authenticator = self.door(f"anna:{HASH}")
+        self.assertIs(self.verdict(), ReasonCode.NOT_AUTHORIZED)
+        self.assertEqual(self.failures.counted[BACKED_OFF], 1)
+
+    def test_wrong_at_one_listener_may_be_right_at_another(self) -> None:
+        """What is known to be wrong is so for one file."""
+        self.assertIs(self.verdict(password="other"), ReasonCode.NOT_AUTHORIZED)
+        self.authenticator = self.door(f"anna:{OTHER_HASH}")
+        self.assertIs(self.verdict(password="other"), ReasonCode.SUCCESS)
+
+    def test_guesses_at_once_are_not_all_hashed(self) -> None:
+        """Those that wait are looked at again when it is their turn."""
+        answers = [self.ask(password=f"guess {number}") for number in range(20)]
+        self.pool.work()
+        self.assertEqual({self.successResultOf(answer) for answer in answers}, {ReasonCode.NOT_AUTHORIZED})
+        self.assertEqual(self.pool.worked, 3)
+
+    def test_the_same_login_at_once_is_hashed_once(self) -> None:
+        """A fleet that shares a user and comes back after a restart; or one with an old password."""
+        for password, code in (("secret", ReasonCode.SUCCESS), ("old", ReasonCode.NOT_AUTHORIZED)):
+            answers = [self.ask(password=password, host=AWAY) for _ in range(20)]
+            self.pool.work()
+            self.assertEqual({self.successResultOf(answer) for answer in answers}, {code})
+        self.assertEqual(self.pool.worked, 2)
+
+    def test_known_users_are_checked_before_strangers(self) -> None:
+        """Where many guess, who came in before waits for one check at most."""
+        self.verdict()
+        self.authenticator.replace(PasswordFile.parse(f"anna:{HASH}", "f"))
+        for number in range(10):
+            self.ask("bert", "guess", f"203.0.113.{number}")
+        answer = self.ask()
+        for _ in range(2):
+            result, check = self.pool.waiting.pop(0)
+            result.callback(check())
+        self.assertIs(self.successResultOf(answer), ReasonCode.SUCCESS)
+
+    def test_user_name_without_password_is_a_failure(self) -> None:
+        """In the log, too."""
+        answer = self.authenticator.authenticate(Credentials("id", "anna", None, "192.0.2.7:1"))
+        self.assertIs(answer, ReasonCode.NOT_AUTHORIZED)
+        self.assertEqual(self.failures.counted, {FAILED: 1})

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from pushd.auth.failures import BACKED_OFF, FAILED
 from pushd.auth.password_file import PasswordFile
 from pushd.auth.password_hash import (
     DEFAULT_ITERATIONS,
@@ -24,6 +25,7 @@ from pushd.auth.scram import MAX_MESSAGE_BYTES, ScramExchange, ScramMethod
 from pushd.broker.interfaces import AuthStep, Credentials, IAuthExchange, IAuthMethod
 from pushd.mqtt.codes import PropertyId, ReasonCode, Version
 from pushd.mqtt.packets import Auth, Connack, Connect, Disconnect, Packet, Properties, Publish
+from tests.auth.logins import Guarded
 from tests.auth.scram_client import ScramClient
 from tests.driver import Peer, Rig
 
@@ -86,11 +88,16 @@ MALFORMED_FIRST = [
 ]
 
 
+def method() -> ScramMethod:
+    """One that knows the users, and minds no failures."""
+    return ScramMethod(PasswordFile(USERS), Guarded(limit=0))
+
+
 class ScramTestCase(SynchronousTestCase):
     """A method with a few users."""
 
     def setUp(self) -> None:
-        self.method = ScramMethod(PasswordFile(USERS))
+        self.method = method()
 
     def begin(self, username: str | None = None) -> ScramExchange:
         """An exchange with a client that has shown this name in its CONNECT."""
@@ -248,7 +255,7 @@ class WrongTests(ScramTestCase):
     def test_any_changed_byte_is_noticed(self, at: int, change: int, in_first: bool) -> None:
         """Whoever changes one on its way, in either message, keeps the client out."""
         client = ScramClient("anna", "secret")
-        exchange = ScramMethod(PasswordFile(USERS)).begin(Credentials("id", None, None))
+        exchange = method().begin(Credentials("id", None, None))
         first = client.first()
         step = exchange.step(changed(first, at, change) if in_first else first)
         if step != REFUSED and b"r=" + client.nonce.encode() in (step.data or b""):
@@ -259,9 +266,9 @@ class WrongTests(ScramTestCase):
     @given(st.binary(max_size=60) | st.text(alphabet="ny,=a2C3Drcpbiws").map(str.encode), st.binary())
     def test_any_bytes_are_answered(self, first: bytes, final: bytes) -> None:
         """No message raises an exception, at either place."""
-        exchange = ScramMethod(PasswordFile(USERS)).begin(Credentials("id", None, None))
+        exchange = method().begin(Credentials("id", None, None))
         if exchange.step(first) == REFUSED:
-            exchange = ScramMethod(PasswordFile(USERS)).begin(Credentials("id", None, None))
+            exchange = method().begin(Credentials("id", None, None))
             exchange.step(EXAMPLE[0])
         self.assertEqual(exchange.step(final), REFUSED)
 
@@ -290,7 +297,7 @@ class StandInTests(ScramTestCase):
         salts = {self.challenge(name)["s"] for name in ("nobody", "nobody", "old", "old", "anna")}
         self.assertEqual(len(salts), 3)
         before = self.challenge("nobody")
-        self.method = ScramMethod(PasswordFile(USERS))
+        self.method = method()
         self.assertEqual(self.challenge("nobody")["s"], before["s"])
 
     def test_salt_and_rounds_are_as_long_as_somebodys(self) -> None:
@@ -358,7 +365,7 @@ class BrokerTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.rig = Rig()
-        self.method = ScramMethod(PasswordFile(USERS))
+        self.method = method()
         self.rig.policy.auth_methods = {self.method.name: self.method}
         self._ids = (f"client{number}" for number in count())
 
@@ -548,3 +555,50 @@ class ReAuthenticationTests(BrokerTestCase):
         self.rig.policy.auth_methods = {}
         peer.send(again(ScramClient("anna", "secret").first()))
         self.ended(peer, ReasonCode.BAD_AUTHENTICATION_METHOD)
+
+
+class GuessingTests(ScramTestCase):
+    """Three failures are allowed."""
+
+    def setUp(self) -> None:
+        self.failures = Guarded(limit=3)
+        self.method = ScramMethod(PasswordFile(USERS), self.failures)
+
+    def guess(self, *names: str) -> None:
+        """A wrong password for each of these."""
+        for name in names:
+            self.assertEqual(self.ask(ScramClient(name, "wrong")), REFUSED)
+
+    def gets_in(self, name: str) -> bool:
+        """Whether the right password does."""
+        return self.ask(ScramClient(name, "secret")).code is ReasonCode.SUCCESS
+
+    def test_proof_is_not_looked_at_after_too_many(self) -> None:
+        """Not even if it is good; the challenge before it is as ever."""
+        self.guess("anna", "anna", "anna")
+        self.assertFalse(self.gets_in("anna"))
+        self.assertEqual(self.failures.counted, {FAILED: 3, BACKED_OFF: 1})
+        self.failures.clock.advance(1)
+        self.assertTrue(self.gets_in("anna"))
+
+    def test_many_names_are_many_failures(self) -> None:
+        """Of the address, and known ones count like unknown ones."""
+        self.guess("bert, jr=1", "nobody", "somebody")
+        self.assertFalse(self.gets_in("anna"))
+
+    def test_device_with_an_old_password_locks_itself_only(self) -> None:
+        """Others at its address come in."""
+        self.guess("nobody", "nobody", "nobody", "nobody")
+        self.assertTrue(self.gets_in("anna"))
+
+    def test_user_who_came_in_before_is_not_locked_out(self) -> None:
+        """By what others do at that address."""
+        self.assertTrue(self.gets_in("anna"))
+        self.guess("a", "b", "c")
+        self.assertTrue(self.gets_in("anna"))
+
+    def test_message_that_is_none_is_a_failure(self) -> None:
+        """By the name in the CONNECT if there is one."""
+        self.assertEqual(self.begin("anna").step(b"n,,"), REFUSED)
+        self.assertEqual(self.begin().step(None), REFUSED)
+        self.assertEqual(self.failures.counted, {FAILED: 2})

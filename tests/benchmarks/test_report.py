@@ -85,6 +85,12 @@ class VerdictTests(SynchronousTestCase):
         """The table says what was asked for."""
         self.assertEqual(asked_for(Target(1.5, 1.5 / 6.2)), "≤ 1.5, ≤ x0.24")
         self.assertEqual(asked_for(Target(None, 1.6)), "≤ x1.60")
+        self.assertEqual(asked_for(Target(5000, least=True)), "≥ 5000")
+
+    def test_more_is_better(self) -> None:
+        """Of a throughput it is the least that is asked for."""
+        target = Target(None, 1.0, least=True)
+        self.assertEqual([verdict(target, 900, 1000), verdict(target, 1000, 1000)], ["missed", "ok"])
 
 
 class TableTests(SynchronousTestCase):

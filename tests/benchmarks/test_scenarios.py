@@ -5,14 +5,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks.scenarios import (
     BASE_RSS,
     CPU_PER_CONNECTION,
+    CPU_PER_COPY,
     CPU_PER_DELIVERY,
     CPU_PER_MESSAGE,
+    CPU_PER_PUSH,
+    CPU_PER_RETURN,
     FAULTS,
     IDLE_CPU,
     LAST_ARRIVAL,
+    PUSHES,
     RSS_PER_CONNECTION,
     SCENARIOS,
     START_CPU,
+    THROUGHPUT,
     WAYS,
     Figures,
     LoadResult,
@@ -59,6 +64,32 @@ class StreamTests(SynchronousTestCase):
             {name: stream(misordered=3)[name] for name in ("misordered", "lost")},
             {"misordered": 3, "lost": 0},
         )
+
+
+class WaitingTests(SynchronousTestCase):
+    """Messages for clients that are away."""
+
+    def test_offline(self) -> None:
+        """Queueing counts by message and by copy, the way back by copy."""
+        samples = {
+            "begin": Sample(1.0, 0, 0),
+            "queued": Sample(1.5, 0, 0),
+            "end": Sample(2.5, 0, 0),
+        }
+        counts = {"acknowledged": 1000, "received": 10_000, "seconds": 0.5, "return_seconds": 2.0}
+        figures = figures_of_load(result("offline", **counts), samples)
+        self.assertAlmostEqual(figures[CPU_PER_MESSAGE], 500.0)
+        self.assertAlmostEqual(figures[CPU_PER_COPY], 50.0)
+        self.assertAlmostEqual(figures[CPU_PER_RETURN], 100.0)
+        self.assertEqual((figures[THROUGHPUT], figures["copies returned/s"]), (2000, 5000))
+
+    def test_post(self) -> None:
+        """Only pushes that were accepted count; those refused are faults."""
+        samples = {"begin": Sample(1.0, 0, 0), "end": Sample(2.0, 0, 2.0)}
+        counts = result("post", accepted=5000, seconds=2.0) | {"refused": 3.0}
+        figures = figures_of_load(counts, samples)
+        self.assertEqual((figures[PUSHES], figures["busy %"], figures["refused"]), (2500, 50, 3))
+        self.assertAlmostEqual(figures[CPU_PER_PUSH], 200.0)
 
 
 class ConnectionTests(SynchronousTestCase):
@@ -123,6 +154,8 @@ class TableOfScenariosTests(SynchronousTestCase):
         """A target for a figure that is never measured would never be missed."""
         per_mode = {
             "stream": set(stream()),
+            "offline": {CPU_PER_MESSAGE, CPU_PER_COPY, THROUGHPUT, CPU_PER_RETURN},
+            "post": {PUSHES, CPU_PER_PUSH},
             "hold": {CPU_PER_CONNECTION, RSS_PER_CONNECTION},
             "push": {CPU_PER_DELIVERY, LAST_ARRIVAL},
             "": {START_CPU, BASE_RSS, IDLE_CPU},

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.interfaces import Access
 from pushd.broker.router import Route, Router
+from pushd.broker.topic_map import Walk
 from pushd.mqtt.codes import QoS
 from pushd.mqtt.packets import Packet, Publish, Pubrel, Subscribe, SubscriptionRequest, Unsubscribe
 from pushd.mqtt.topics import matches
@@ -146,6 +147,55 @@ class FreshTests(RouterCase):
             self.say(b"%d" % n)
         self.assertEqual([b"%d" % n for n in range(17)], payloads(self.bob))
         self.assertLessEqual(len(self.router._routes), 5)
+
+
+class WildcardCostTests(RouterCase):
+    """A flood of subscriptions with wildcards, while 5000 topics are in use"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.looked_at = 0
+        self.routes = [self.router.route(f"device/{n}/state") for n in range(5000)]
+        step = Walk.step
+
+        def counted_step(walk: Walk) -> list[str]:
+            before = walk.looked_at
+            found = step(walk)
+            self.looked_at += walk.looked_at - before
+            return found
+
+        self.patch(Walk, "step", counted_step)
+
+    def test_matching_nothing(self) -> None:
+        """
+        Thousands of filters that concern no route cost a look or two at each route that was built, and not
+        thousands. Those who publish meanwhile do not change that.
+        """
+        for n in range(2000):
+            self.bob.subscribe(f"+/+/x{n}")
+            self.router.route(f"device/{n}/state")
+        self.assertLess(self.looked_at, 2 * Router.LOOKS_PER_ROUTE * 7000)
+
+    def test_disconnecting(self) -> None:
+        """The end of a session with thousands of them costs no more."""
+        self.bob.subscribe(*[f"+/+/x{n}" for n in range(2000)])
+        self.looked_at = 0
+        for n in range(5000):
+            self.router.route(f"device/{n}/state")
+        self.bob.drop()
+        self.assertLess(self.looked_at, 2 * Router.LOOKS_PER_ROUTE * 5000)
+
+    def test_matching_everything(self) -> None:
+        """Where very many are concerned all are dropped, and none of them is used again."""
+        self.bob.subscribe("#")
+        self.assertFalse(any(route.fresh for route in self.routes))
+        self.ada.publish("device/7/state", b"x")
+        self.assertEqual([b"x"], payloads(self.bob))
+
+    def test_others_stay(self) -> None:
+        """An ordinary subscription drops what it concerns and nothing else."""
+        self.bob.subscribe("device/7/#", "device/8/+", "+/9/state")
+        self.assertEqual(4997, sum(route.fresh for route in self.routes))
 
 
 class AccessTests(RouterCase):

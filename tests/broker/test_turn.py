@@ -85,6 +85,16 @@ class FlushTests(TurnCase):
             self.client().put(b"x")
         self.assertEqual(1, len(self.ends))
 
+    def test_asked_once_for_both(self) -> None:
+        """
+        Outboxes and what comes after them are one call. With two, work that goes on from turn to turn would
+        be done twice in the next turn, four times in the one after, and so on.
+        """
+        self.client().put(b"x")
+        self.turn.afterwards(lambda: None)
+        self.client().put(b"y")
+        self.assertEqual(1, len(self.ends))
+
     def test_many_clients_are_served_in_slices(self) -> None:
         """Between two slices the reactor serves others; nobody is forgotten, nobody gets it twice."""
         clients = [self.client() for _ in range(2 * Turn.SLICE + 1)]

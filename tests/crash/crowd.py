@@ -23,11 +23,13 @@ class Visitor:
     """
     :ivar port: where it connects to.
     :ivar wanted: whether it should have a connection.
+    :ivar hangs_up: set it to lose the connection, with all that is on its way.
     :ivar busy: whether it should begin anything new.
     :ivar outbox: bytes to be sent.
     """
 
     wanted = True
+    hangs_up = False
     busy = True
 
     def __init__(self, name: str, port: int) -> None:
@@ -38,6 +40,11 @@ class Visitor:
     @property
     def is_done(self) -> bool:
         """Whether it waits for no answer of the broker."""
+        return True
+
+    @property
+    def may_break(self) -> bool:
+        """Whether its connection may break now without leaving in doubt what its bookkeeping relies on."""
         return True
 
     def opened(self) -> None:
@@ -101,6 +108,7 @@ class Crowd:
 
         :param reset: lose what is on its way, in both directions.
         """
+        visitor.hangs_up = False
         sock = self._sockets.pop(visitor, None)
         if sock is None:
             return
@@ -118,7 +126,9 @@ class Crowd:
         for visitor in list(self._sockets):
             visitor.act()
             self._write(visitor)
-            if not visitor.wanted and not visitor.outbox:
+            if visitor.hangs_up:
+                self.drop(visitor, reset=True)
+            elif not visitor.wanted and not visitor.outbox:
                 self.drop(visitor)
 
     def _connect_whom_is_wanted(self) -> None:

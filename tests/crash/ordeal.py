@@ -7,19 +7,17 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from pushd.mqtt.codes import QoS, Version
 from tests.crash.brokers import MortalBroker
+from tests.crash.cast import Cast
 from tests.crash.crowd import Crowd
 from tests.crash.ledger import Ledger
-from tests.crash.people import Inspector, MQTTVisitor, Publisher, Pusher, Subscriber, Wanderer
 from tests.crash.timeline import Timeline
 
 PATIENCE_S = 30.0  # for what takes a moment; a broker that takes longer hangs
 SILENCE_S = 3.0  # what has not come after such a silence will not come
 _QUIET_S = 0.1  # the same when nothing is missing, and only what is too much might still come
 
-_V3, _V5 = Version.V3_1_1, Version.V5
-_PUBLISHERS = {"p1": _V3, "p2": _V5}
+STOP_S = 10.0  # for a stop at a signal, with all that has to be written
 
 
 class GivenUp(Exception):
@@ -34,59 +32,31 @@ class Ordeal:
     """
 
     def __init__(self, broker: MortalBroker, seed: int, number: int = signal.SIGKILL) -> None:
+        """:param number: what it is killed with. With SIGKILL it is sometimes asked to end just before."""
         self.kills = 0
         self.early_kills = 0
         self.drops = 0
         self.full_disks = 0
         self.settlements = 0
         self.ledger = Ledger(Timeline())
+        self.ledger.evidence = broker.file.about
         self._broker = broker
         self._signal = number
         self._rng = Random(seed)
         self._startup_s = 0.5  # measured anew with each start
-        self._make_people(seed)
-        self._crowd = Crowd([*self._clients, self._inspector, *self._pushers])
-
-    def _make_people(self, seed: int) -> None:
-        port, ledger = self._broker.mqtt_port, self.ledger
-
-        def own(name: str) -> Random:
-            return Random(f"{seed} {name}")
-
-        def subscriber(name: str, version: Version, qos: QoS) -> Subscriber:
-            filters = {"news/#": (news, qos)}
-            return Subscriber(name, version, port, ledger, own(name), filters)
-
-        topics = {name: _topics_of(name) for name in (*_PUBLISHERS, "pusher")}
-        news = [topic for mine in topics.values() for topic in mine if topic.startswith("news/")]
-        self._publishers = [
-            Publisher(name, version, port, ledger, own(name), topics[name])
-            for name, version in _PUBLISHERS.items()
-        ]
-        self._pushers: list[Pusher] = []
-        if self._broker.has_gateway:
-            self._pushers = [Pusher(self._broker.http_port, ledger, own("pusher"), topics["pusher"])]
-        single = {topic: ([topic], QoS(1 + place % 2)) for place, topic in enumerate(news)}
-        self._wanderers = [
-            Wanderer(name, version, port, ledger, own(name), single)
-            for name, version in (("wanderer3", _V3), ("wanderer5", _V5))
-        ]
-        self._sleepers = [subscriber("sleeper3", _V3, QoS(2)), subscriber("sleeper5", _V5, QoS(2))]
-        stayers = [subscriber("stayer3", _V3, QoS(2)), subscriber("stayer5", _V5, QoS(1))]
-        self._renewer = subscriber("renewer5", _V5, QoS(2))
-        self._subscribers = [*stayers, *self._sleepers, *self._wanderers, self._renewer]
-        self._clients: list[MQTTVisitor] = [*self._publishers, *self._subscribers]
-        self._inspector = Inspector("inspector", _V5, port, ledger, own("inspector"))
+        self._born = 0.0
+        self._cast = Cast(seed, broker.mqtt_port, broker.http_port, self.ledger)
+        self._clients, self._inspector = self._cast.clients, self._cast.inspector
+        self._crowd = Crowd([*self._clients, self._cast.late, self._inspector, *self._cast.pushers])
 
     # The kinds of trouble
 
     def with_kills(self, kills: int) -> None:
         """Let the broker live so often that it is killed this often."""
         while self.kills < kills:
-            self._begin_life()
             if self._rng.random() < 0.15:
-                self._kill_after(self._rng.uniform(0.0, 1.2 * self._startup_s))
-                continue
+                self._kill_at_start(self._rng.choice([1, 1, 2, 3]))
+            self._begin_life()
             if self._rng.random() < 0.3:
                 self._look_first()
             self._await(self._anybody_online, "nobody is taken in")
@@ -97,6 +67,37 @@ class Ordeal:
         self._begin_life()
         self._settle()
         self._end_life(signal.SIGTERM)
+
+    def with_backlog(self, messages: int, kills: int) -> None:
+        """
+        Let so many messages be acknowledged while all who wait for them are away, then let one who takes
+        only a few at once have them; kill the broker all the while.
+        """
+        cast = self._cast
+        self._begin_life()
+        self._settle()  # everybody is subscribed
+        for client in [*self._clients, cast.late, *cast.pushers]:
+            client.wanted = client in cast.publishers
+        goal = self.ledger.acknowledged_count + messages
+        self._live_until(lambda: self.ledger.acknowledged_count >= goal, kills // 2)
+        for publisher in cast.publishers:
+            publisher.busy = False
+        slow = cast.sleepers[1]
+        slow.wanted = True
+        self._live_until(lambda: slow.is_done and self._silent_for(_QUIET_S), kills - kills // 2)
+        for pusher in cast.pushers:
+            pusher.wanted = True
+        self._settle()
+        self._end_life(signal.SIGTERM)
+
+    def _live_until(self, done: Callable[[], bool], kills: int) -> None:
+        """Kill the broker this often, and then let it live until something is done."""
+        for _ in range(kills):
+            self._await(self._anybody_online, "nobody is taken in")
+            self._kill_after(self._rng.random())
+            self._begin_life()
+        self._crowd.pump_while(lambda: self._broker.is_running and not done(), 10 * PATIENCE_S)
+        self._check_alive()
 
     def with_drops(self, drops: int) -> None:
         """Let the broker live, and break this many connections."""
@@ -117,12 +118,12 @@ class Ordeal:
         self.ledger.may_refuse = True
         self._begin_life()
         while self.full_disks < times:
-            self._await(self._anybody_online, "nobody is taken in")  # with a full disk nobody has to start
+            self._await(self._anybody_online, "nobody is taken in")
             self._crowd.pump(0.3 * self._rng.random())
             self._fill_disk(True)
-            self._crowd.pump(self._rng.random())
             if self._rng.random() < 0.2:
                 self._kill_after(0.0)
+                self._broker.fill_disk(False)  # without any room it may refuse to start
                 self._begin_life()
             else:
                 self._fill_disk(False)
@@ -139,28 +140,48 @@ class Ordeal:
             self.ledger.found("broken", str(reason), None)
         finally:
             self._crowd.close()
-            self._broker.kill()
+            self._broker.close()
 
     # Lives
 
     def _begin_life(self) -> None:
-        self.ledger.timeline.note(None, "the broker is started")
+        self.ledger.timeline.begin_life()
         self._broker.start()
         self._born = time.monotonic()
+
+    def _kill_at_start(self, times: int) -> None:
+        """Kill it while it reads what the last one has left, or as soon as it has; so often in a row."""
+        for _ in range(times):
+            self._begin_life()
+            self._kill_after(self._rng.uniform(0.0, 1.2 * self._startup_s))
 
     def _kill_after(self, seconds: float) -> None:
         self._crowd.pump(seconds)
         self.early_kills += not self._anybody_online()
         self.kills += 1
-        self._end_life(self._signal)
+        if self._signal == signal.SIGKILL and self._rng.random() < 0.15:
+            self._send(signal.SIGTERM)
+            self._crowd.pump_while(lambda: self._broker.is_running, 0.1 * self._rng.random())
+            self._bury_after(signal.SIGKILL)
+        else:
+            self._end_life(self._signal)
 
     def _end_life(self, number: int) -> None:
         self._check_alive()
-        self.ledger.timeline.note(None, "the broker is sent signal %d", number)
+        self._bury_after(number)
+
+    def _send(self, number: int) -> None:
+        self._check_alive()
+        self.ledger.timeline.note(None, "the broker is sent %s", signal.Signals(number).name)
         self._broker.send_signal(number)
-        if number != signal.SIGKILL:
-            # It says good-bye while they still publish.
-            self._crowd.pump_while(lambda: self._broker.is_running, PATIENCE_S)
+
+    def _bury_after(self, number: int) -> None:
+        if self._broker.is_running:
+            self._send(number)
+        # It says good-bye while they still publish.
+        if self._crowd.pump_while(lambda: self._broker.is_running, STOP_S):
+            self.ledger.found("broken", f"it has not ended {STOP_S:.0f} s after the signal", None)
+            self._broker.send_signal(signal.SIGKILL)
         wrong = self._broker.bury()
         if wrong:
             self.ledger.found("broken", wrong, None)
@@ -186,10 +207,16 @@ class Ordeal:
         self._check_alive()
 
     def _fill_disk(self, full: bool) -> None:
+        """Fill it and keep it full for a moment; or free it."""
         self._check_alive()
         self.full_disks += full
-        self.ledger.timeline.note(None, "the disk is full: %s", full)
+        self.ledger.timeline.note(None, "the disk is %s", "full" if full else "free")
         self._broker.fill_disk(full)
+        deadline = time.monotonic() + self._rng.random()
+        while full and time.monotonic() < deadline:
+            self._crowd.pump(0.05)
+            self._check_alive()
+            self._broker.fill_disk(True)
 
     # People
 
@@ -203,21 +230,19 @@ class Ordeal:
             visitor.wanted = was_wanted
 
     def _change_people(self) -> None:
-        """Send some to sleep, wake others; give somebody a new session."""
-        if self._rng.random() < 0.3:
-            self._crowd.drop(self._renewer)
-            self._renewer.session.renew()
-        for sleeper in self._sleepers:
+        """Send some to sleep, wake others."""
+        for sleeper in self._cast.sleepers:
             if self._rng.random() < 0.6:
                 sleeper.leave()
             else:
                 sleeper.wanted = True
+        if self.settlements:  # everybody is subscribed
+            self._cast.late.look_back()
+        self._cast.passer.look_back()
 
     def _drop_somebody(self) -> None:
         visitor = self._rng.choice(self._crowd.visitors)
-        # A push whose connection breaks could reach the broker after the one that follows on the next.
-        may_break = visitor.is_done or not isinstance(visitor, Pusher)
-        if may_break and self._crowd.is_connected(visitor):
+        if visitor.may_break and self._crowd.is_connected(visitor):
             self.drops += 1
             self.ledger.timeline.note(visitor.name, "loses its connection")
             self._crowd.drop(visitor, reset=self._rng.random() < 0.5)
@@ -233,7 +258,7 @@ class Ordeal:
         self._set_busy(False)
         for client in self._clients:
             client.wanted = True
-        people = [*self._clients, *self._pushers]
+        people = [*self._clients, *self._cast.pushers]
         self._await(lambda: all(one.is_done for one in people), "something is never acknowledged")
         self._crowd.pump_while(lambda: self.ledger.is_missing and not self._silent_for(SILENCE_S), 600.0)
         self._await(lambda: self._silent_for(_QUIET_S), "the broker goes on and on")
@@ -246,8 +271,3 @@ class Ordeal:
 
     def _silent_for(self, seconds: float) -> bool:
         return time.monotonic() - self._crowd.heard_at > seconds
-
-
-def _topics_of(publisher: str) -> dict[str, QoS]:
-    """Two topics of news and two of retained messages, one at QoS 1 and one at QoS 2 each."""
-    return {f"{kind}/{publisher}/{qos:d}": qos for kind in ("news", "retained") for qos in (QoS(1), QoS(2))}

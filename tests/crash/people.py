@@ -1,34 +1,46 @@
 """
-Who takes part in a run: publishers, subscribers who stay, sleep or change their minds, somebody who pushes
-through the gateway, and somebody who looks at what is retained. They act at random and tell the ledger.
+Who takes part in a run: publishers, subscribers who stay, sleep or change their minds, members of a group,
+and somebody who looks at what is retained. They act at random and tell the ledger. (Whose session ends is in
+`tests.crash.leavers`, whose Will is sent in `tests.crash.wills`.)
 """
 
 from __future__ import annotations
 
 from random import Random
+from typing import NamedTuple, cast
 
-from pushd.mqtt.codes import QoS, ReasonCode, Version
+from pushd.mqtt.codes import PropertyId, QoS, ReasonCode, Version
 from pushd.mqtt.errors import MQTTError
-from pushd.mqtt.packets import Publish
+from pushd.mqtt.packets import Publish, Will
 from tests.crash.crowd import Visitor
-from tests.crash.ledger import Ledger
+from tests.crash.ledger import GROUP, Ledger
 from tests.crash.session import ClientSession
 from tests.crash.timeline import Key
 
 RETAINED_FILTER = "retained/#"
+TEAM = f"{GROUP}team"
 
 
-def payload_of(number: int) -> bytes:
-    """What a topic's message of this number consists of: of many sizes, some larger than a TCP segment."""
+# Message Expiry Intervals: one is over before the run is, the other not.
+BRIEF_S, LONG_S = 1, 100_000
+
+# Of a message on a topic that ends so. SQLite moves its log into the database every 16 MiB.
+HEAVY = "/heavy"
+_HEAVY_BYTES = 100_000
+
+
+def payload_of(key: Key) -> bytes:
+    """What a message consists of: of many sizes, some larger than a TCP segment."""
+    topic, number = key
     size = 3000 if number % 50 == 0 else number % 150
-    return b"%d " % number + b"x" * size
+    return b"%d " % number + b"x" * (_HEAVY_BYTES if topic.endswith(HEAVY) else size)
 
 
 def key_of(packet: Publish) -> Key:
     """Which message it is; its number is 0 if it is none of ours, or not as it was sent."""
     digits = packet.payload.partition(b" ")[0]
     number = int(digits) if digits.isdigit() else 0
-    return packet.topic, number if packet.payload == payload_of(number) else 0
+    return packet.topic, number if packet.payload == payload_of((packet.topic, number)) else 0
 
 
 class MQTTVisitor(Visitor):
@@ -70,17 +82,21 @@ class MQTTVisitor(Visitor):
             self.surprised(f"{type(error).__name__}: {error}")
 
     def closed(self) -> None:
+        if self.online:
+            self.ledger.timeline.note(self.name, "is gone")
         self.session.lost()
 
     def act(self) -> None:
         # Sometimes later, so that a crash finds messages that were delivered and not acknowledged.
-        if self.session.acknowledgements and self.rng.random() < 0.7:
-            self.outbox += self.session.acknowledgements
-            self.session.acknowledgements.clear()
+        if self.session.acknowledgements and (not self.busy or self.rng.random() < 0.7):
+            self.session.acknowledge()
+        if self.online and self.rng.random() < 0.05:
+            self.session.ask_again()
 
     # As the `Owner` of a session
 
     def connected(self) -> None:
+        self.ledger.timeline.served()
         self.ledger.timeline.note(self.name, "is connected")
 
     def renews(self) -> None:
@@ -91,6 +107,9 @@ class MQTTVisitor(Visitor):
 
     def session_lost(self) -> None:
         self.ledger.session_lost(self.name)
+
+    def next_will(self) -> Will | None:
+        return None
 
     def acknowledged(self, key: Key) -> None:
         self.ledger.acknowledged(key)
@@ -115,7 +134,7 @@ class Publisher(MQTTVisitor):
     """
     Publishes as fast as it may while it is `busy`.
 
-    :param topics: with the QoS of each; those that begin with ``retained/`` are set, replaced and cleared.
+    :param topics: with the QoS of each; see `next_message` for what their names mean.
     """
 
     def __init__(
@@ -133,25 +152,39 @@ class Publisher(MQTTVisitor):
     def act(self) -> None:
         super().act()
         while self.busy and self.session.has_room:
-            topic = self.rng.choice(list(self._topics))
-            key, payload, retain = next_message(topic, self.ledger, self.rng)
-            self.session.publish(key, payload, self._topics[topic], retain)
+            topic = choose(self._topics, self.rng)
+            draft = next_message(topic, self.ledger, self.rng)
+            self.session.publish(draft.key, draft.payload, self._topics[topic], draft.retain, draft.expires_s)
 
 
-def next_message(topic: str, ledger: Ledger, rng: Random) -> tuple[Key, bytes, bool]:
+class Draft(NamedTuple):
+    """A message that is about to be sent."""
+
+    key: Key
+    payload: bytes
+    retain: bool
+    expires_s: int | None
+
+
+def choose(topics: dict[str, QoS], rng: Random) -> str:
+    """One of these; a heavy one once in a while."""
+    topic = rng.choice(list(topics))
+    return topic if not topic.endswith(HEAVY) or rng.random() < 0.05 else choose(topics, rng)
+
+
+def next_message(topic: str, ledger: Ledger, rng: Random) -> Draft:
     """
     Make up a message, and tell the ledger that it is about to be sent.
 
-    :return: which it is, its payload, and whether it is retained.
+    :param topic: below ``retained/`` it is set, replaced and cleared; with ``fleeting`` in its name its
+        messages have a time after which they are over.
     """
     retain = topic.startswith("retained/")
-    if not retain:
-        number = ledger.sent(topic)
-        return (topic, number), payload_of(number), False
-    number = ledger.topics[topic].sent + 1
-    payload = b"" if rng.random() < 0.2 else payload_of(number)
-    ledger.sent(topic, retained=payload)
-    return (topic, number), payload, True
+    expires_s = rng.choice([BRIEF_S, LONG_S]) if "fleeting" in topic else None
+    key = topic, ledger.topics[topic].sent + 1
+    payload = b"" if retain and rng.random() < 0.2 else payload_of(key)
+    ledger.sent(topic, payload if retain else None, expires_s)
+    return Draft(key, payload, retain, expires_s)
 
 
 class Subscriber(MQTTVisitor):
@@ -192,6 +225,7 @@ class Subscriber(MQTTVisitor):
     def ask(self, topic_filter: str, subscribe: bool) -> None:
         """Send SUBSCRIBE or UNSUBSCRIBE."""
         topics, qos = self._filters[topic_filter]
+        self.ledger.timeline.note(self.name, "asks to be subscribed to %s: %s", topic_filter, subscribe)
         for topic in topics:
             self.ledger.asked(self.name, topic)
         if subscribe:
@@ -200,11 +234,55 @@ class Subscriber(MQTTVisitor):
             self.session.unsubscribe(topic_filter)
 
     def answered(self, topic_filter: str, subscribed: bool) -> None:
+        self.ledger.timeline.note(self.name, "is subscribed to %s: %s", topic_filter, subscribed)
         for topic in self._filters[topic_filter][0]:
             self.ledger.answered(self.name, topic, subscribed)
 
     def arrived(self, packet: Publish) -> None:
-        self.ledger.delivered(self.name, key_of(packet), packet.qos)
+        self._tell_of(packet, self.name)
+
+    def _tell_of(self, packet: Publish, name: str) -> None:
+        left = packet.properties.get(PropertyId.MESSAGE_EXPIRY_INTERVAL)
+        self.ledger.delivered(name, key_of(packet), packet.qos, packet.dup, cast("int | None", left))
+
+
+class SlowSubscriber(Subscriber):
+    """Takes few messages at once, with each connection another number. Speaks version 5."""
+
+    def opened(self) -> None:
+        self.session.receive_maximum = self.rng.randint(1, 20) if self.busy else 20
+        super().opened()
+
+
+class Member(Subscriber):
+    """
+    Shares a subscription. What the ledger knows is the group, as one client: it is subscribed from the first
+    SUBACK of any member on, and whatever arrives at one has arrived.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: Version,
+        port: int,
+        ledger: Ledger,
+        rng: Random,
+        filters: dict[str, tuple[list[str], QoS]],
+    ) -> None:
+        """:param filters: without the name of the group in front."""
+        shared = {f"{TEAM}/{filter}": covered for filter, covered in filters.items()}
+        super().__init__(name, version, port, ledger, rng, shared)
+
+    def ask(self, topic_filter: str, subscribe: bool) -> None:
+        self.session.subscribe(topic_filter, self._filters[topic_filter][1])
+
+    def answered(self, topic_filter: str, subscribed: bool) -> None:
+        for topic in self._filters[topic_filter][0]:
+            if not self.ledger.is_subscribed(TEAM, topic):
+                self.ledger.answered(TEAM, topic, subscribed)
+
+    def arrived(self, packet: Publish) -> None:
+        self._tell_of(packet, TEAM)
 
 
 class Wanderer(Subscriber):
@@ -261,58 +339,3 @@ class Inspector(MQTTVisitor):
     def ponged(self) -> None:
         self.ledger.retained_values(self._seen)
         self.leave()
-
-
-class Pusher(Visitor):
-    """
-    Pushes through the HTTP gateway while it is `busy`, one after the other; 200 is the acknowledgement.
-
-    What was not answered is not pushed again: nobody could tell it from another push.
-    """
-
-    def __init__(self, port: int, ledger: Ledger, rng: Random, topics: dict[str, QoS]) -> None:
-        super().__init__("pusher", port)
-        self._ledger = ledger
-        self._rng = rng
-        self._topics = topics
-        self._pending: Key | None = None
-        self._answer = b""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing waits for its answer."""
-        return self._pending is None
-
-    def closed(self) -> None:
-        self._pending = None
-        self._answer = b""
-
-    def act(self) -> None:
-        if self.busy and self._pending is None:
-            topic = self._rng.choice(list(self._topics))
-            self._pending, payload, retain = next_message(topic, self._ledger, self._rng)
-            self.outbox += (
-                f"POST /v1/publish/{topic}?qos={self._topics[topic]:d}&retain={retain:d} HTTP/1.1\r\n"
-                f"Host: localhost\r\nContent-Length: {len(payload)}\r\n\r\n"
-            ).encode() + payload
-
-    def received(self, data: bytes) -> None:
-        self._answer += data
-        head, end, body = self._answer.partition(b"\r\n\r\n")
-        if end and len(body) >= _content_length(head):
-            self._answered(head)
-
-    def _answered(self, head: bytes) -> None:
-        assert self._pending is not None, head
-        if head.startswith(b"HTTP/1.1 200"):
-            self._ledger.acknowledged(self._pending)
-        else:
-            self._ledger.refused(self._pending, head.splitlines()[0].decode())
-        self._pending, self._answer = None, b""
-
-
-def _content_length(head: bytes) -> int:
-    for line in head.lower().splitlines():
-        if line.startswith(b"content-length:"):
-            return int(line.partition(b":")[2])
-    return 0

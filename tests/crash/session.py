@@ -12,6 +12,9 @@ Each outgoing message goes through
 
 and each incoming one at QoS 2 is held in `received` from PUBLISH to PUBREL; it is delivered when it is first
 held.
+
+A session is ended by a CONNECT that asks for a clean start. In version 5 the next one begins with it; in
+version 3 that one would not last, so there is a connection just for the end.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from pushd.mqtt.packets import (
     Packet,
     Pingreq,
     Pingresp,
+    Properties,
     Puback,
     Pubcomp,
     Publish,
@@ -37,6 +41,7 @@ from pushd.mqtt.packets import (
     SubscriptionRequest,
     Unsuback,
     Unsubscribe,
+    Will,
 )
 from pushd.mqtt.reader import PacketReader
 from pushd.mqtt.writer import encode
@@ -61,6 +66,9 @@ class Owner(Protocol):
 
     def session_lost(self) -> None:
         """The broker does not know a session that it had acknowledged. Called before `connected`."""
+
+    def next_will(self) -> Will | None:
+        """A CONNECT is about to be sent. :return: the Will that it shall have."""
 
     def acknowledged(self, key: Key) -> None:
         """
@@ -106,6 +114,8 @@ class ClientSession:
     :param clean: forget everything with each connection.
     :param window: how many messages may be unacknowledged at once; less if the broker says so (v5 §4.9).
     :ivar acknowledgements: those for received messages, in their order; the owner decides when they go.
+    :ivar receive_maximum: how many messages we take at once, in version 5; ``None``: as many as there are.
+    :ivar expires_s: how long the session outlives a connection, in version 5.
     """
 
     def __init__(
@@ -121,6 +131,8 @@ class ClientSession:
         self.version = version
         self.online = False
         self.acknowledgements = bytearray()
+        self.receive_maximum: int | None = None
+        self.expires_s = NEVER_EXPIRES
         self.outgoing: dict[int, Outgoing] = {}
         self._owner = owner
         self._outbox = outbox
@@ -128,37 +140,61 @@ class ClientSession:
         self._window = window
         self._room = window
         self._known = False  # a CONNACK was seen
+        self._passing = False  # this connection's session does not last
+        self._gone = False  # the connection before was such a one
         self._renew = False  # the next session shall be a new one
         self._received: dict[int, bytes] = {}  # payloads of QoS 2 messages by packet id, until PUBREL
         self._requests: dict[int, tuple[str, QoS | None]] = {}  # without an answer; no QoS: UNSUBSCRIBE
+        self._refused: list[tuple[str, QoS | None]] = []  # requests, to be repeated
+        self._taken = 0  # messages of this connection whose last acknowledgement has not left
+        self._finished = 0  # of those, the ones that have it in `acknowledgements`
         self._last_id = 0
         self._reader = PacketReader(0, version)
 
     @property
     def is_idle(self) -> bool:
         """Whether all that was published is acknowledged, and all that was asked for answered."""
-        return not self.outgoing and not self._requests
+        return not self.outgoing and not self._requests and not self._refused
 
     # The connection
 
     def open(self) -> None:
         """There is a new connection: say CONNECT."""
         self._reader = PacketReader(0, self.version)
-        expires = {PropertyId.SESSION_EXPIRY_INTERVAL: NEVER_EXPIRES}
-        properties = expires if self.version is Version.V5 and not self._clean else {}
         if self._renew:
             self._owner.renews()
         clean = self._clean or self._renew
-        self._send(Connect(self.version, self.client_id, clean, KEEP_ALIVE_S, properties=dict(properties)))
+        will = self._owner.next_will()
+        self._send(
+            Connect(
+                self.version, self.client_id, clean, KEEP_ALIVE_S, will=will, properties=self._properties()
+            )
+        )
+
+    def _properties(self) -> Properties:
+        if self.version is not Version.V5:
+            return {}
+        properties: Properties = {}
+        if not self._clean:
+            properties[PropertyId.SESSION_EXPIRY_INTERVAL] = self.expires_s
+        if self.receive_maximum is not None:
+            properties[PropertyId.RECEIVE_MAXIMUM] = self.receive_maximum
+        return properties
 
     def renew(self) -> None:
-        """With the next connection begin a new session, in version 5: before, it would not last."""
+        """
+        With the next connection begin a new session. In version 3 the one after that begins it, for this
+        one's does not last: the owner, when it is told `renewed`, has to leave.
+        """
         self._renew = True
 
     def lost(self) -> None:
         """The connection is gone, and whatever was about to be sent."""
         self.online = False
         self.acknowledgements.clear()
+        self._taken = self._finished = 0
+        self._gone, self._passing = self._passing, False
+        self._known = self._known and not self._gone
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the broker."""
@@ -197,6 +233,9 @@ class ClientSession:
         self._room = min(self._window, announced)
         if packet.session_present and (self._renew or self._clean):
             self._owner.surprised("CONNACK: the session of somebody who asked for a new one")
+        if packet.session_present and self._gone:
+            self._owner.surprised("CONNACK: a session that was ended")
+        self._passing = self._renew and self.version is not Version.V5
         if not packet.session_present and not self._clean:
             self._begin_anew()
         self._known = self.online = True
@@ -207,6 +246,7 @@ class ClientSession:
         self.outgoing.clear()
         self._received.clear()
         self._requests.clear()
+        self._refused.clear()
         if self._renew:
             self._renew = False
             self._owner.renewed()
@@ -220,6 +260,7 @@ class ClientSession:
         unanswered, self._requests = self._requests, {}
         for topic_filter, qos in unanswered.values():
             self._ask(topic_filter, qos)
+        self.ask_again()
 
     # Publishing
 
@@ -228,10 +269,13 @@ class ClientSession:
         """Whether another message may be published now."""
         return self.online and len(self.outgoing) < self._room
 
-    def publish(self, key: Key, payload: bytes, qos: QoS, retain: bool) -> None:
+    def publish(self, key: Key, payload: bytes, qos: QoS, retain: bool, expires_s: int | None = None) -> None:
         """Send a message at QoS 1 or 2, for which there is room."""
         packet_id = self._free_id()
-        packet = Publish(key[0], payload, qos, retain, packet_id=packet_id)
+        properties: Properties = {}
+        if expires_s is not None:
+            properties[PropertyId.MESSAGE_EXPIRY_INTERVAL] = expires_s
+        packet = Publish(key[0], payload, qos, retain, packet_id=packet_id, properties=properties)
         self.outgoing[packet_id] = Outgoing(packet, key)
         self._send(packet)
 
@@ -263,13 +307,28 @@ class ClientSession:
 
     # Receiving
 
+    def acknowledge(self) -> None:
+        """Send the acknowledgements that have come together."""
+        self._outbox += self.acknowledgements
+        self.acknowledgements.clear()
+        self._taken -= self._finished
+        self._finished = 0
+
     def _on_publish(self, packet: Publish) -> None:
+        if packet.qos:
+            self._count(packet)
         if packet.qos == 2:
             self._on_publish_qos_2(packet)
             return
         if packet.qos == 1:
             self.acknowledgements += encode(Puback(packet.packet_id), self.version)
+            self._finished += 1
         self._owner.arrived(packet)
+
+    def _count(self, packet: Publish) -> None:
+        self._taken += 1
+        if self.receive_maximum is not None and self._taken > self.receive_maximum:  # v5 [MQTT-3.3.4-9]
+            self._owner.surprised(f"{packet} is number {self._taken} of {self.receive_maximum} at once")
 
     def _on_publish_qos_2(self, packet: Publish) -> None:
         held = self._received.get(packet.packet_id)
@@ -282,6 +341,7 @@ class ClientSession:
 
     def _on_pubrel(self, packet: Pubrel) -> None:
         known = self._received.pop(packet.packet_id, None) is not None
+        self._finished += self._finished < self._taken
         code = ReasonCode.SUCCESS if known else ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
         self.acknowledgements += encode(Pubcomp(packet.packet_id, code), self.version)
 
@@ -294,6 +354,12 @@ class ClientSession:
     def unsubscribe(self, topic_filter: str) -> None:
         """Ask for its end, likewise."""
         self._ask(topic_filter, None)
+
+    def ask_again(self) -> None:
+        """Repeat the requests that were refused."""
+        refused, self._refused = self._refused, []
+        for topic_filter, qos in refused:
+            self._ask(topic_filter, qos)
 
     def _ask(self, topic_filter: str, qos: QoS | None) -> None:
         packet_id = self._free_id()
@@ -310,8 +376,8 @@ class ClientSession:
             return
         topic_filter, qos = request
         if any(code >= _FAILURE for code in packet.codes):
+            self._refused.append(request)
             self._owner.refused(None, packet.codes[0])
-            self._ask(topic_filter, qos)
         else:
             self._owner.answered(topic_filter, qos is not None)
 
@@ -321,9 +387,9 @@ class ClientSession:
         """Send PINGREQ: when it is answered, whatever the broker had to say before has been said."""
         self._send(Pingreq())
 
-    def leave(self) -> None:
+    def leave(self, code: ReasonCode = ReasonCode.SUCCESS) -> None:
         """Say DISCONNECT. The session stays."""
-        self._send(Disconnect())
+        self._send(Disconnect(code))
 
     def _free_id(self) -> int:
         self._last_id = self._last_id % 65_535 + 1

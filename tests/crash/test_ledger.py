@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.crash.ledger import Ledger
+from tests.crash.ledger import SLACK_S, Ledger
 from tests.crash.timeline import Timeline
 
 
@@ -12,16 +12,17 @@ class LedgerTestCase(SynchronousTestCase):
     """Ada is subscribed to "news"."""
 
     def setUp(self) -> None:
-        self.ledger = Ledger(Timeline())
+        self.now = 100.0
+        self.ledger = Ledger(Timeline(), lambda: self.now)
         self.subscribe("ada", True)
 
     def subscribe(self, client_id: str, subscribed: bool) -> None:
         self.ledger.asked(client_id, "news")
         self.ledger.answered(client_id, "news", subscribed)
 
-    def publish(self) -> tuple[str, int]:
+    def publish(self, expires_s: int | None = None) -> tuple[str, int]:
         """A message that was sent and acknowledged."""
-        key = "news", self.ledger.sent("news")
+        key = "news", self.ledger.sent("news", expires_s=expires_s)
         self.ledger.acknowledged(key)
         return key
 
@@ -88,6 +89,14 @@ class DeliveryTests(LedgerTestCase):
             self.ledger.delivered("ada", key, 1)
         self.assert_found("order")
 
+    def test_order_for_a_newcomer(self) -> None:
+        """Who subscribes between a message and its repetition may get a later one before it."""
+        first, second = (("news", self.ledger.sent("news")) for _ in range(2))
+        self.subscribe("bob", True)
+        self.ledger.delivered("bob", second, 1)
+        self.ledger.delivered("bob", first, 1)
+        self.assert_found()
+
     def test_damaged(self) -> None:
         """A number that nobody sent comes of a payload that is not what was sent."""
         self.ledger.delivered("ada", ("news", 0), 1)
@@ -152,11 +161,89 @@ class SubscriptionTests(LedgerTestCase):
         self.assert_found("session", "lost")
 
 
+class ExpiryTests(LedgerTestCase):
+    """Messages that are good for ten seconds."""
+
+    def test_dropped(self) -> None:
+        """Once it may be over, a message is due no more; before, it is."""
+        self.publish(10)
+        self.now += 9.0
+        self.assertTrue(self.ledger.is_missing)
+        self.now += 1.0
+        self.assertFalse(self.ledger.is_missing)
+        self.assert_found()
+
+    def test_dropped_too_early(self) -> None:
+        """A message that was dropped before that is lost."""
+        self.publish(10)
+        self.now += 9.0
+        self.assert_found("lost")
+
+    def test_came_too_late(self) -> None:
+        """It must not be sent when it is certainly over, but may be sent again."""
+        first, second = self.publish(10), self.publish(10)
+        self.now += 10.0 + SLACK_S + 1.0
+        self.ledger.delivered("ada", first, 1, again=True)
+        self.assertFalse(self.ledger.counts)
+        self.ledger.delivered("ada", second, 1)
+        self.assert_found("expired")
+
+    def test_came_back(self) -> None:
+        """One that was over at a balance must not come at all any more."""
+        key = self.publish(10)
+        self.now += 10.0
+        self.ledger.settle()
+        self.ledger.delivered("ada", key, 1)
+        self.assert_found("expired")
+
+    def test_what_is_left(self) -> None:
+        """The rest of its time that it comes with must be right."""
+        keys = [self.publish(10) for _ in range(3)]
+        self.now += 5.0
+        for key, left_s in zip(keys, (5, 11, 1), strict=True):
+            self.ledger.delivered("ada", key, 1, left_s=left_s)
+        self.assert_found("expired", "expired")
+
+
+class WillTests(LedgerTestCase):
+    """A message that is sent with a CONNECT, and due when its connection is lost."""
+
+    def test_due(self) -> None:
+        """The broker must publish it, also when balances were made in the meantime."""
+        will = "news", self.ledger.sent("news")
+        self.ledger.settle()
+        self.ledger.acknowledged(will)
+        self.assert_found("lost")
+
+    def test_withdrawn(self) -> None:
+        """Must not arrive once it is withdrawn, nor have arrived before."""
+        first, second = (("news", self.ledger.sent("news")) for _ in range(2))
+        self.ledger.delivered("ada", first, 1)
+        self.ledger.withdrawn(first)
+        self.ledger.withdrawn(second)
+        self.ledger.delivered("ada", second, 1)
+        self.assert_found("uninvited", "uninvited")
+
+
+class GroupTests(LedgerTestCase):
+    """A group is one client, whoever of it gets a message."""
+
+    def test_any_member(self) -> None:
+        """One that came to nobody is lost; one that came later than the next is in order."""
+        self.subscribe("$share/team", True)
+        first, second, _ = (self.publish() for _ in range(3))
+        for key in (second, first):
+            self.ledger.delivered("$share/team", key, 1)
+        for number in (1, 2, 3):
+            self.ledger.delivered("ada", ("news", number), 1)
+        self.assert_found("lost")
+
+
 class RetainedTests(LedgerTestCase):
     """The value of "door"."""
 
-    def set(self, value: bytes, acknowledged: bool = True) -> None:
-        key = "door", self.ledger.sent("door", retained=value)
+    def set(self, value: bytes, acknowledged: bool = True, expires_s: int | None = None) -> None:
+        key = "door", self.ledger.sent("door", value, expires_s)
         if acknowledged:
             self.ledger.acknowledged(key)
 
@@ -195,3 +282,19 @@ class RetainedTests(LedgerTestCase):
         self.set(b"open", acknowledged=False)
         self.look()
         self.assert_found()
+
+    def test_expiry(self) -> None:
+        """A value may be gone when it may be over, and must be when it is; a clear is for ever."""
+        self.set(b"open", expires_s=10)
+        self.look(door=b"open")
+        self.now += 10.0
+        self.look()
+        self.look(door=b"open")
+        self.now += SLACK_S + 1.0
+        self.look()
+        self.assert_found()
+        self.look(door=b"open")
+        self.set(b"", expires_s=1)
+        self.now += 1.0 + SLACK_S + 1.0
+        self.look()
+        self.assert_found("retained")

@@ -5,7 +5,18 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.mqtt.codes import QoS, ReasonCode, Version
-from pushd.mqtt.packets import Connack, Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel, Suback, Subscribe
+from pushd.mqtt.packets import (
+    Connack,
+    Packet,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    Will,
+)
 from pushd.mqtt.reader import PacketReader
 from pushd.mqtt.writer import encode
 from tests.crash.session import ClientSession
@@ -22,6 +33,9 @@ class Diary:
 
     def connected(self) -> None:
         self.told.append("connected")
+
+    def next_will(self) -> Will | None:
+        return None
 
     def renews(self) -> None:
         self.told.append("renews")
@@ -77,9 +91,9 @@ class SessionTestCase(SynchronousTestCase):
     def sent(self) -> list[Packet]:
         """What the client has sent since the last call."""
         reader = PacketReader()
-        reader.feed(bytes(self.outbox + self.session.acknowledgements))
+        self.session.acknowledge()
+        reader.feed(bytes(self.outbox))
         self.outbox.clear()
-        self.session.acknowledgements.clear()
         return list(iter(reader.next_packet, None))
 
     def publish(self, number: int, qos: QoS) -> None:
@@ -187,3 +201,49 @@ class SubscribeTests(SessionTestCase):
         self.get(Suback(again.packet_id, [ReasonCode.GRANTED_QOS_1]))
         self.assertEqual(self.diary.told, ["connected", ("news", True)])
         self.assertTrue(self.session.is_idle)
+
+    def test_refused(self) -> None:
+        """A request that is refused is repeated when the owner thinks fit, and is open until then."""
+        self.session.subscribe("news", ONE)
+        (question,) = self.sent()
+        assert isinstance(question, Subscribe)
+        self.get(Suback(question.packet_id, [ReasonCode.QUOTA_EXCEEDED]))
+        self.assertEqual(self.diary.told, [("refused", None)])
+        self.assertEqual(self.sent(), [])
+        self.assertFalse(self.session.is_idle)
+        self.session.ask_again()
+        (again,) = self.sent()
+        self.assertIsInstance(again, Subscribe)
+
+
+class EndTests(SessionTestCase):
+    """In version 3 a session is ended by a connection that is only for that."""
+
+    def test_ended(self) -> None:
+        """The connection after that begins another; that the old one is there is a surprise."""
+        self.session.renew()
+        self.assertEqual(self.come_back(present=False), [])
+        self.assertEqual(self.diary.told, ["renews", "renewed", "connected"])
+        self.come_back(present=False)
+        self.assertEqual(self.diary.told[3:], ["connected"])
+
+    def test_not_ended(self) -> None:
+        """A broker that gives the old session back is told on."""
+        self.session.renew()
+        self.come_back(present=False)
+        self.come_back(present=True)
+        self.assertEqual(self.diary.told[3:], ["surprised", "connected"])
+
+
+class WindowTests(SessionTestCase):
+    """v5 §4.9"""
+
+    def test_receive_maximum(self) -> None:
+        """More at once than the client takes is a surprise; what was acknowledged counts no more."""
+        self.session.receive_maximum = 1
+        self.get(Publish("news", b"1", ONE, packet_id=1))
+        self.sent()
+        self.get(Publish("news", b"2", TWO, packet_id=2))
+        self.assertEqual(self.diary.told, [b"1", b"2"])
+        self.get(Publish("news", b"3", ONE, packet_id=3))
+        self.assertEqual(self.diary.told[2:], ["surprised", b"3"])

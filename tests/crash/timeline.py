@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from typing import TypeAlias
@@ -17,27 +18,46 @@ _SHOWN = 40
 
 
 class Timeline:
-    """The last events of a run. Cheap to write: text is made only of what is shown."""
+    """
+    The last events of a run. Cheap to write: text is made only of what is shown.
+
+    :ivar life: which life of the broker it is, from 1; 0 before the first.
+    :ivar served_at: when it first took anybody in in this life; infinite before.
+    """
 
     def __init__(self) -> None:
+        self.life = 0
+        self.served_at = math.inf
         self._began = time.monotonic()
-        self._events: deque[tuple[float, Subject, str, tuple[object, ...]]] = deque(maxlen=_KEPT)
+        self._events: deque[tuple[float, int, Subject, str, tuple[object, ...]]] = deque(maxlen=_KEPT)
 
     def note(self, subject: Subject, text: str, *parts: object) -> None:
         """
         :param text: with a ``%`` field for each of `parts`.
         """
-        self._events.append((time.monotonic(), subject, text, parts))
+        self._events.append((time.monotonic(), self.life, subject, text, parts))
+
+    def begin_life(self) -> None:
+        """The broker is started."""
+        self.life += 1
+        self.served_at = math.inf
+        self.note(None, "the broker is started")
+
+    def served(self) -> None:
+        """Somebody was taken in."""
+        self.served_at = min(self.served_at, time.monotonic())
 
     def about(self, *subjects: Subject) -> list[str]:
-        """The last lines about these subjects and about everybody, from shortly before the first of them."""
+        """
+        The last lines about these subjects and about everybody, from shortly before the first of them: when,
+        in which life of the broker, whether the message itself or who else it is about, and what.
+        """
         wanted = {None, *subjects}
-        told = [event for event in self._events if event[1] in wanted]
-        first = next((place for place, event in enumerate(told) if event[1] == subjects[0]), 0)
+        told = [event for event in self._events if event[2] in wanted]
+        first = next((place for place, event in enumerate(told) if event[2] == subjects[0]), 0)
         return [self._line(event) for event in told[max(0, first - 3) :][-_SHOWN:]]
 
-    def _line(self, event: tuple[float, Subject, str, tuple[object, ...]]) -> str:
-        at, subject, text, parts = event
-        mark = "*" if isinstance(subject, tuple) else " "
-        who = f"{subject} " if isinstance(subject, str) else ""
-        return f"{at - self._began:9.3f} {mark} {who}{text % parts}"
+    def _line(self, event: tuple[float, int, Subject, str, tuple[object, ...]]) -> str:
+        at, life, subject, text, parts = event
+        who = "message" if isinstance(subject, tuple) else (subject or "---")
+        return f"{at - self._began:9.3f} s  life {life:<3} {who:10} {text % parts}"

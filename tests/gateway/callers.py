@@ -119,12 +119,14 @@ class Caller:
         self.press = press or Press()
         self.doorkeeper = doorkeeper or Doorkeeper()
         self.clock = Clock()
+        self.unreadable: list[tuple[Credentials, bytes]] = []
         self.site = make_site(
             self.press,
             self.doorkeeper,
             reactor=self.clock,
             healthy=lambda: healthy,
             peer_address=lambda transport: f"caller of {type(transport).__name__}",
+            unreadable=lambda credentials, shown: self.unreadable.append((credentials, shown)),
             now=lambda: NOW,
             delays=delays,
         )

@@ -120,6 +120,38 @@ class VerdictTests(SynchronousTestCase):
             self.assertEqual(caller.post("/t", b"x", ADA).status, 503)
 
 
+class FailureTests(SynchronousTestCase):
+    """Whoever fails too often"""
+
+    def test_held_off_is_429_and_says_for_how_long(self) -> None:
+        """In whole seconds, never fewer than it takes; not 401, for the password was not looked at."""
+
+        class Tired(Doorkeeper):
+            def authenticate(self, credentials: Credentials) -> Verdict:
+                credentials.retry_after_s = 3.2
+                return ReasonCode.NOT_AUTHORIZED
+
+        answer = Caller(doorkeeper=Tired()).post("/t", b"x", ADA)
+        self.assertEqual((answer.code, answer.headers["Retry-After"]), (42909, "4"))
+
+    def test_what_cannot_be_read_is_reported(self) -> None:
+        """A token is no password; who shows one after another is guessing all the same."""
+        caller = Caller()
+        for headers in (authorization("Bearer tk_1"), authorization("Basic !!"), basic(b":x")):
+            self.assertEqual(caller.post("/t", b"x", headers).code, 40101)
+        caller.post("/t?auth=%21")
+        reported = [shown for _, shown in caller.unreadable]
+        self.assertEqual(len(set(reported)), 4)
+        self.assertEqual({credentials.address for credentials, _ in caller.unreadable}, {"caller of Wire"})
+
+    def test_what_can_be_read_is_not(self) -> None:
+        """The authenticator sees to that."""
+        caller = Caller()
+        for headers in ("", ADA, basic(b"ada:no"), authorization("vapid t=a")):
+            caller.post("/t", b"x", headers)
+        self.assertEqual(caller.unreadable, [])
+
+
 class CertificateTests(SynchronousTestCase):
     """HTTPS with client certificates"""
 

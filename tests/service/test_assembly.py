@@ -18,6 +18,7 @@ from pushd.config.settings import Settings
 from pushd.ctl.certs import CertificateFolder
 from pushd.mqtt.codes import ReasonCode
 from pushd.service.assembly import Door, read_files
+from pushd.service.gate import Gate
 from pushd.storage.memory import MemoryStore
 from tests.auth.scram_client import ScramClient
 
@@ -47,7 +48,9 @@ class DoorTestCase(SynchronousTestCase):
         """The first listener of a settings file, with its files in use."""
         settings = self.read(*lines)
         clock = Clock()
-        door = Door(settings.listeners[0], Broker(clock, MemoryStore()), execute, clock)
+        broker = Broker(clock, MemoryStore())
+        gate = Gate(lambda: broker.limits, broker.counters, clock.seconds)
+        door = Door(settings.listeners[0], broker, gate, execute, clock)
         self.use(door, settings)
         return door
 
@@ -99,3 +102,21 @@ class AuthMethodsTests(DoorTestCase):
         for option in ("use_identity_as_username", "use_subject_as_username"):
             self.assertEqual(self.door(*lines, f"{option} true").policy.auth_methods, {})
         self.assertTrue(self.lets_in(self.door(*lines), "secret"))
+
+
+class EntranceTests(DoorTestCase):
+    """Who may come in, before anybody has said a word."""
+
+    def test_reload_replaces_max_connections(self) -> None:
+        """For connections that come from then on."""
+        door = self.door("listener 1883", "allow_anonymous true", "max_connections 1")
+        self.assertEqual([door.entrance.admit(9, None) for _ in range(2)], [0.0, None])
+        self.use(door, self.read("listener 1883", "allow_anonymous true"))
+        self.assertEqual(door.entrance.admit(9, None), 0.0)
+
+    def test_a_proxy_has_no_pace(self) -> None:
+        """All of its clients come from one address; theirs is looked at when they have told it."""
+        for line, limited in (("", True), ("enable_proxy_protocol 1", False)):
+            door = self.door("listener 1883", "allow_anonymous true", line)
+            turns = [door.entrance.admit(9, "192.0.2.9") for _ in range(3000)]
+            self.assertEqual(None in turns, limited)

@@ -8,24 +8,25 @@ import socket
 from typing import Any, cast
 
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.broker.counters import Counters
+from pushd.broker.limits import Limits
+from pushd.broker.wheel import TimingWheel
 from pushd.config.settings import ListenerSettings
 from pushd.service import listening
+from pushd.service.gate import Entrance, Gate
 from pushd.service.listening import CannotListen, Endpoint, listen
 from pushd.service.systemd import PassedSocket, PassedSockets
 from tests.processes import free_port
 
 
 class Reactor:
-    """Keeps the sockets that it is given; `addReader` is for Unix sockets."""
+    """Keeps the sockets that it is asked to watch."""
 
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
-
-    def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> object:
-        self.sockets.append(socket.fromfd(descriptor, family, socket.SOCK_STREAM))
-        return object()
 
     def addReader(self, port: Any) -> None:
         self.sockets.append(port.socket)
@@ -44,7 +45,10 @@ class ListenTestCase(SynchronousTestCase):
         offered = PassedSockets([PassedSocket(each, "door") for each in passed])
         self.addCleanup(offered.close_rest)
         before = len(self.reactor.sockets)
-        listen(listener, Factory(), offered, self.reactor, no_delay=no_delay)
+        clock = Clock()
+        entrance = Entrance(Gate(Limits, Counters(), clock.seconds), "a test")
+        wheel = TimingWheel(clock, clock.seconds)
+        listen(listener, Factory(), offered, self.reactor, entrance, wheel, no_delay=no_delay)
         opened = self.reactor.sockets[before:]
         for each in opened:
             self.addCleanup(each.close)
@@ -130,10 +134,14 @@ class AddressTests(ListenTestCase):
         self.assertIn("cannot listen on ", self.refusal(addresses=("x" * 70 + ".invalid",)))
 
     def test_sockets_are_ready(self) -> None:
-        """They do not block the reactor, and Nagle's algorithm is off if that is asked for."""
+        """
+        They do not block the reactor, Nagle's algorithm is off if that is asked for, and the kernel will find
+        out about peers that are gone.
+        """
         (opened,) = self.listen(addresses=("127.0.0.1",), no_delay=True)
         self.assertFalse(os.get_blocking(opened.fileno()))
         self.assertTrue(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        self.assertTrue(opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 
 
 class InterfaceTests(ListenTestCase):

@@ -10,9 +10,14 @@ from pathlib import Path
 from unittest.mock import Mock
 
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.broker.counters import Counters
+from pushd.broker.limits import Limits
+from pushd.broker.wheel import TimingWheel
+from pushd.service.gate import Entrance, Gate
 from pushd.service.unix_port import MODE, UnixPort, bind_unix
 
 
@@ -98,7 +103,10 @@ class PortTests(UnixTestCase):
 
     def port(self, keep_file: bool = False) -> UnixPort:
         reactor = Mock(spec=["addReader", "removeReader", "removeWriter"])
-        port = UnixPort(self.bind(), Factory(), reactor, keep_file)
+        clock = Clock()
+        entrance = Entrance(Gate(Limits, Counters(), clock.seconds), "a test")
+        wheel = TimingWheel(clock, clock.seconds)
+        port = UnixPort(self.bind(), Factory(), reactor, entrance, wheel, keep_file)
         port.startListening()
         reactor.addReader.assert_called_once_with(port)
         return port

@@ -21,6 +21,7 @@ GAUGES = Gauges(
     sockets=4,
     packets_out=2,
     packets_out_bytes=60,
+    event_loop_late_ms=12,
 )
 LOADS = (
     "messages/received",
@@ -122,6 +123,7 @@ class ContentTests(SysTopicsCase):
             "packet/out/count": b"2",
             "packet/out/bytes": b"60",
             "connections/socket/count": b"4",
+            "event_loop/late/ms": b"12",
             "heap/current": b"5000",
             "heap/maximum": b"6000",
         }
@@ -158,6 +160,24 @@ class ContentTests(SysTopicsCase):
         assert self.said("publish/messages/dropped") == b"4"
         assert self.said("publish/messages/dropped/queue_full") == b"3"
         assert self.said("publish/messages/dropped/too_large") == b"1"
+
+    def test_connections_by_reason(self) -> None:
+        """Those that never had a client, those we ended, and the times that nobody was let in."""
+        self.counters.refused("not_authorized")
+        self.counters.refused("connect_timeout")
+        self.counters.closed("malformed_packet")
+        self.counters.paused("open_files")
+        self.tree()
+        wanted = {
+            "refused": b"2",
+            "refused/not_authorized": b"1",
+            "refused/connect_timeout": b"1",
+            "closed": b"1",
+            "closed/malformed_packet": b"1",
+            "paused": b"1",
+            "paused/open_files": b"1",
+        }
+        assert {name: self.said(f"connections/{name}") for name in wanted} == wanted
 
     def test_loads_are_there_from_the_start(self) -> None:
         """A dashboard finds all 27 load topics before there is any load."""

@@ -26,7 +26,7 @@ from pushd.mqtt.packets import (
     Will,
 )
 from pushd.mqtt.writer import encode
-from pushd.transports.protocol import CLOSE_TIMEOUT_S, MAX_WRITE_BUFFER_BYTES, MQTTProtocol
+from pushd.transports.protocol import CLOSE_TIMEOUT_S, DEAF_AT, PACKET_TIMEOUT_S, MQTTProtocol
 from tests.driver import Peer, Rig
 from tests.fakes import Doorkeeper, Rules
 
@@ -129,7 +129,7 @@ class TimeTests(SynchronousTestCase):
     GRACE_S = 3 * TICK_S
 
     def test_connect_must_come_in_time(self) -> None:
-        """Who sends no CONNECT within connect_timeout is turned away, without a word."""
+        """Who sends no CONNECT within connect_timeout is turned away, without a word, and counted."""
         rig = Rig(Limits(connect_timeout_s=4))
         peer = rig.open()
         spend(rig, 4)
@@ -137,6 +137,7 @@ class TimeTests(SynchronousTestCase):
         spend(rig, self.GRACE_S)
         self.assertTrue(peer.closed)
         self.assertEqual(b"", peer.transport.value())
+        self.assertEqual({"connect_timeout": 1}, rig.broker.counters.connections_refused)
 
     def test_connect_byte_by_byte_does_not_extend_it(self) -> None:
         """A trickle of bytes that make no CONNECT buys no time."""
@@ -206,6 +207,58 @@ class TimeTests(SynchronousTestCase):
         self.assertTrue(peer.transport.aborted)
 
 
+class HalfPacketTests(SynchronousTestCase):
+    """A packet that was begun must end in time, however its bytes trickle in."""
+
+    PACKET = encode(Publish("t", b"x" * 500), V3)
+
+    def connect(self, keep_alive_s: int) -> Peer:
+        self.rig = Rig()
+        peer = self.rig.connect("ada", keep_alive_s=keep_alive_s)
+        spend(self.rig, 100 if not keep_alive_s else 0)
+        return peer
+
+    def trickle(self, peer: Peer, seconds: int) -> None:
+        """A byte every ten seconds."""
+        for at in range(seconds // 10):
+            peer.deliver(self.PACKET[at : at + 1])
+            spend(self.rig, 10)
+
+    def test_without_keep_alive(self) -> None:
+        """PACKET_TIMEOUT_S, counted from the packet's first byte."""
+        peer = self.connect(0)
+        self.trickle(peer, int(PACKET_TIMEOUT_S))
+        self.assertFalse(peer.closed)
+        spend(self.rig, 1)
+        self.assertTrue(peer.closed)
+        self.assertEqual({"keep_alive_timeout": 1}, self.rig.broker.counters.connections_closed)
+
+    def test_long_keep_alive(self) -> None:
+        """The same for a client that need not be heard for hours."""
+        peer = self.connect(10_000)
+        self.trickle(peer, int(PACKET_TIMEOUT_S))
+        spend(self.rig, 1)
+        self.assertTrue(peer.closed)
+
+    def test_short_keep_alive(self) -> None:
+        """Bytes are no sign of life, packets are."""
+        peer = self.connect(10)
+        self.trickle(peer, 20)
+        self.assertTrue(peer.closed)
+
+    def test_each_packet_has_its_own_time(self) -> None:
+        """A slow client whose packets end in time may go on for ever."""
+        peer = self.connect(0)
+        for _ in range(6):
+            peer.deliver(self.PACKET[:9])
+            spend(self.rig, 40)
+            peer.deliver(self.PACKET[9:] + self.PACKET[:9])
+            spend(self.rig, 40)
+            peer.deliver(self.PACKET[9:])
+        spend(self.rig, 200)
+        self.assertFalse(peer.closed)
+
+
 class PendingVerdictTests(SynchronousTestCase):
     """While somebody thinks about a client, nothing of it is handled, and nothing is lost."""
 
@@ -272,6 +325,19 @@ class PendingVerdictTests(SynchronousTestCase):
         self.verdict.callback(ReasonCode.SUCCESS)
         self.assertEqual(0, self.rig.broker.online)
 
+    def test_keep_alive_does_not_run_while_we_do_not_read(self) -> None:
+        """A client cannot be heard by who does not listen; afterwards its time begins anew."""
+        later: Deferred[Verdict] = Deferred()
+        rig = Rig(authorizer=Rules(later=later))
+        peer = rig.connect("ada", keep_alive_s=2)
+        peer.send(Publish("t", b"x", QoS.AT_LEAST_ONCE, packet_id=5), PINGREQ[:1])
+        spend(rig, 100)
+        later.callback(ReasonCode.SUCCESS)
+        spend(rig, 2.9)
+        self.assertFalse(peer.closed)
+        spend(rig, 1)
+        self.assertTrue(peer.closed)
+
     def test_access_verdict_pauses(self) -> None:
         """A PUBLISH that waits for its verdict keeps what follows waiting behind it."""
         later: Deferred[Verdict] = Deferred()
@@ -323,6 +389,14 @@ class RefusalTests(SynchronousTestCase):
         door = Doorkeeper()
         Rig(authenticator=door).connect("ada", username="a", password=b"p")
         self.assertEqual([Credentials("ada", "a", b"p", "192.0.2.7:4711", None)], door.seen)
+
+    def test_refusals_are_counted_by_reason(self) -> None:
+        """Whether or not the client could be told the reason."""
+        rig = Rig(authenticator=Doorkeeper(ReasonCode.BANNED))
+        for _ in range(2):
+            rig.connect("ada", version=Version.V5)
+        rig.open().send(Pingreq())
+        self.assertEqual({"banned": 2, "protocol_error": 1}, rig.broker.counters.connections_refused)
 
 
 class ErrorTests(SynchronousTestCase):
@@ -459,7 +533,7 @@ class EndTests(SynchronousTestCase):
         peer.drop()
         peer.protocol.close(ReasonCode.SUCCESS)
         rig.turn()
-        self.assertEqual((0, 0), (rig.broker.online, rig.factory.connection_count))
+        self.assertEqual((0, {}), (rig.broker.online, rig.broker.sessions))
 
     def test_closing_twice(self) -> None:
         """Closing a connection that is closing changes nothing, nor does refusing it."""
@@ -482,37 +556,11 @@ class EndTests(SynchronousTestCase):
         peer = rig.open()
         peer.protocol.connectionLost(Failure(ConnectionError()))
         spend(rig, 60)
-        self.assertEqual(0, rig.factory.connection_count)
         self.assertFalse(peer.transport.aborted)
 
 
-class MaxConnectionsTests(SynchronousTestCase):
-    """The listener's limit."""
-
-    def test_one_too_many(self) -> None:
-        """It is turned away before it costs anything; a place that is free again can be had."""
-        rig = Rig(max_connections=2)
-        first, _second = rig.open(), rig.open()
-        self.assertRaises(AssertionError, rig.open)
-        first.drop()
-        rig.open()
-        self.assertEqual(2, rig.factory.connection_count)
-
-    def test_no_limit(self) -> None:
-        """-1 is Mosquitto's word for none."""
-        rig = Rig(max_connections=-1)
-        self.assertEqual(50, len([rig.open() for _ in range(50)]))
-
-    def test_accepted_connections_are_counted(self) -> None:
-        """Those that are let in, whether or not they ever say anything."""
-        rig = Rig(max_connections=1)
-        rig.open()
-        self.assertRaises(AssertionError, rig.open)
-        self.assertEqual(1, rig.broker.counters.connections_accepted)
-
-
 class SlowConsumerTests(SynchronousTestCase):
-    """A peer that does not read may cost MAX_WRITE_BUFFER_BYTES and its window, no more."""
+    """A peer that does not read may cost max_write_buffer and its window, no more."""
 
     def setUp(self) -> None:
         self.rig = Rig()
@@ -522,7 +570,7 @@ class SlowConsumerTests(SynchronousTestCase):
         self.slow.stop_reading()
 
     def flood(self) -> None:
-        chunk = MAX_WRITE_BUFFER_BYTES // 4
+        chunk = Limits().max_write_buffer // 4
         for _ in range(6):
             self.ada.publish("t/0", b"x" * chunk)
 
@@ -556,6 +604,34 @@ class SlowConsumerTests(SynchronousTestCase):
         self.ada.publish("t/0", b"welcome back")
         self.assertEqual([Publish("t/0", b"welcome back")], self.slow.received())
 
+    def ping(self, packets: int) -> None:
+        """As many as the transport takes."""
+        for _ in range(packets // 1000):
+            self.slow.send(PINGREQ * 1000)
+
+    def test_who_asks_and_does_not_read(self) -> None:
+        """It is not listened to any more: its answers would grow without end."""
+        limit = Limits().max_write_buffer
+        self.ping(2 * limit)
+        self.assertLess(len(self.slow.transport.value()), (DEAF_AT + 0.1) * limit)
+        self.assertEqual("paused", self.slow.transport.producerState)
+
+    def test_who_asked_and_reads_at_last(self) -> None:
+        """It is answered, each question once."""
+        questions = 1_500_000
+        self.ping(questions)
+        answers = len(self.slow.received())
+        self.slow.read_on()
+        self.rig.turn()
+        self.assertEqual(questions, answers + len(self.slow.received()))
+
+    def test_the_limit_is_the_one_in_force(self) -> None:
+        """A reload changes it for those who are in, too."""
+        self.rig.broker.limits = Limits(max_write_buffer=1024)
+        self.ada.publish("t/0", b"x" * 1025)
+        self.ada.publish("t/0", b"one too many")
+        self.assertEqual({"slow_consumer": 1}, self.rig.broker.counters.publish_dropped)
+
     def test_before_connect(self) -> None:
         """A transport may be full before there is a client; that is no trouble."""
         peer = self.rig.open()
@@ -570,3 +646,62 @@ class SlowConsumerTests(SynchronousTestCase):
         assert isinstance(protocol, MQTTProtocol)
         protocol.stopProducing()
         self.assertFalse(self.slow.closed)
+
+
+class MessageRateTests(SynchronousTestCase):
+    """max_message_rate: who is faster is read from more slowly, and never cut off."""
+
+    def setUp(self) -> None:
+        self.rig = Rig(Limits(max_message_rate=10))
+        self.bob = self.rig.connect("bob")
+        self.bob.subscribe("t")
+        self.ada = self.rig.connect("ada", keep_alive_s=1)
+
+    def flood(self, messages: int) -> None:
+        """Ten to a read."""
+        for _ in range(messages // 10):
+            self.ada.deliver(encode(Publish("t", b"x"), V3) * 10)
+
+    def came(self, seconds: float) -> int:
+        """How many messages bob got in this time."""
+        spend(self.rig, seconds)
+        return len(self.bob.received())
+
+    def test_slow_enough(self) -> None:
+        """Nobody notices the limit, a second's worth at once included."""
+        for _ in range(20):
+            self.flood(10)
+            self.assertEqual("producing", self.ada.transport.producerState)
+            self.assertEqual(10, self.came(1.1))
+
+    def test_too_fast(self) -> None:
+        """All arrive, at the rate; keep-alive does not run while we are the ones who do not read."""
+        self.ada.protocol.transport.deliver = lambda data: None
+        for _ in range(10):
+            self.ada.protocol.dataReceived(encode(Publish("t", b"x"), V3) * 10)
+        self.assertEqual("paused", self.ada.transport.producerState)
+        self.assertFalse(self.ada.closed)
+        first = self.came(0.1)
+        self.assertEqual(20, first)
+        self.assertEqual(80, sum(self.came(1) for _ in range(10)))
+        self.assertFalse(self.ada.closed)
+
+    def test_acknowledgements_do_not_count(self) -> None:
+        """A subscriber answers as fast as it is sent to."""
+        self.ada.send(PINGREQ * 1000)
+        self.assertEqual("producing", self.ada.transport.producerState)
+
+    def test_gone_while_it_waits(self) -> None:
+        """Its Will is sent then, and the end of the pause does nothing."""
+        self.flood(100)
+        self.ada.drop()
+        self.came(20)
+        self.assertNotIn("ada", self.rig.broker.sessions)
+
+    def test_clients_from_before_the_limit(self) -> None:
+        """A reload counts for those who come from then on."""
+        self.rig.broker.limits = Limits()
+        fast = self.rig.connect("fast")
+        for _ in range(10):
+            fast.send(encode(Publish("t", b"x"), V3) * 100)
+        self.assertEqual(1000, self.came(0))

@@ -55,8 +55,7 @@ class ProxyTestCase(SynchronousTestCase):
         self.factory = ProxyFactory(
             self.rig.factory,
             version,
-            wheel=self.rig.broker.wheel,
-            patience_s=lambda: self.rig.broker.limits.connect_timeout_s,
+            self.rig.broker,
             **rules,
         )
         return self.factory
@@ -138,7 +137,8 @@ class RefusalTests(ProxyTestCase):
         self.assertTrue(wire.aborted)
         self.assertEqual(wire.value(), b"")
         self.assertIsInstance(wire.protocol, ProxyProtocol)
-        self.assertEqual((self.factory.connection_count, self.doorkeeper.seen), (0, []))
+        self.assertEqual(self.doorkeeper.seen, [])
+        self.assertEqual(set(self.rig.broker.counters.connections_refused), {"proxy_header"})
 
     def test_no_header(self) -> None:
         """A client that comes past the proxy."""
@@ -192,32 +192,59 @@ class RefusalTests(ProxyTestCase):
         self.assert_cut(wire)
 
 
-class CountTests(ProxyTestCase):
-    """Connections are counted from the first moment."""
+class TurnTests(ProxyTestCase):
+    """The pace of an address is that of the client's, not of the proxy's."""
 
-    def test_waiting_and_connected(self) -> None:
-        """Each once, in whatever state it is, and none that is gone."""
-        factory = self.listener()
-        waiting, through = self.open(factory), self.open(factory)
-        through.deliver(LINE)
-        self.assertEqual((factory.waiting, factory.connection_count), (1, 2))
-        waiting.lose()
-        through.lose()
-        self.assertEqual((factory.waiting, factory.connection_count), (0, 0))
+    def through(self, turn_s: float | None) -> Wire:
+        """A client that has its turn in so many seconds, and does not wait with its CONNECT."""
+        self.asked: list[str] = []
 
-    def test_limit(self) -> None:
-        """max_connections counts those whose header has not come yet."""
-        factory = self.listener(max_connections=2)
-        self.open(factory).deliver(LINE)
-        self.open(factory)
-        self.assertIsNone(factory.buildProtocol(PROXY))
+        def turn_of(host: str) -> float | None:
+            self.asked.append(host)
+            return turn_s
 
-    def test_the_inner_limit(self) -> None:
-        """A protocol that takes no more ends the connection."""
-        self.rig.factory.max_connections = 0
-        wire = self.open(self.listener())
-        wire.deliver(LINE)
-        self.assertTrue(wire.aborted)
+        wire = self.open(self.listener(turn_s=turn_of))
+        wire.deliver(LINE + CONNECT[:5])
+        return wire
+
+    def test_at_once(self) -> None:
+        """The address in the header is the one that counts."""
+        wire = self.through(0.0)
+        self.assertEqual(self.asked, ["192.0.2.7"])
+        self.assertIsInstance(wire.protocol, MQTTProtocol)
+
+    def test_later(self) -> None:
+        """Nothing is read before, and nothing is lost."""
+        wire = self.through(2.0)
+        wire.deliver(CONNECT[5:])  # what the transport still had in hand
+        self.rig.clock.pump([0.25] * 7)
+        self.assertEqual((wire.producerState, self.doorkeeper.seen), ("paused", []))
+        self.rig.clock.pump([0.25] * 3)
+        self.assertEqual(wire.producerState, "producing")
+        self.assertIsInstance(self.sent(wire), Connack)
+
+    def test_never(self) -> None:
+        """Too many wait already."""
+        self.assertTrue(self.through(None).aborted)
+        self.assertEqual(self.rig.broker.counters.connections_refused, {"max_connect_rate_per_address": 1})
+
+    def test_gone_while_it_waits(self) -> None:
+        """Nothing is made for it."""
+        wire = self.through(2.0)
+        wire.lose()
+        self.rig.clock.pump([0.25] * 50)
+        self.assertIsInstance(wire.protocol, ProxyProtocol)
+        self.assertFalse(wire.aborted)
+
+    def test_the_file_system(self) -> None:
+        """Has no pace."""
+        wire = self.open(self.listener(2, turn_s=lambda host: None))
+        wire.deliver(binary(b"/run/app".ljust(108, b"\0") + bytes(108), 0x31))
+        self.assertIsInstance(wire.protocol, MQTTProtocol)
+
+
+class FactoryTests(ProxyTestCase):
+    """What Twisted knows of it."""
 
     def test_factory_of_factory(self) -> None:
         """Starting and stopping reach the protocol's own factory."""

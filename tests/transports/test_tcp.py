@@ -12,17 +12,18 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.broker import Broker
+from pushd.broker.limits import Limits
 from pushd.broker.policy import Policy
 from pushd.mqtt.codes import QoS, ReasonCode, Version
 from pushd.mqtt.packets import Connect, Disconnect, Pingreq, Publish, Subscribe, SubscriptionRequest
 from pushd.mqtt.writer import encode
 from pushd.storage.memory import MemoryStore
-from pushd.transports.protocol import MAX_WRITE_BUFFER_BYTES
 from pushd.transports.tcp import TCPFactory, TCPProtocol
 from tests.driver import ADDRESS
 from tests.fakes import Doorkeeper, Rules
 
 V3 = Version.V3_1_1
+LIMIT = Limits().max_write_buffer
 
 
 class FakeSocket:
@@ -182,15 +183,15 @@ class SlowConsumerTests(TCPCase):
         """What waits in Twisted's buffer is bounded; what is dropped is counted."""
         self.send(Subscribe(1, [SubscriptionRequest("t")]))
         self.socket.room = 0
-        self.publish(*[b"x" * (MAX_WRITE_BUFFER_BYTES // 4)] * 6)
+        self.publish(*[b"x" * (LIMIT // 4)] * 6)
         self.assertEqual({"slow_consumer": 2}, self.broker.counters.publish_dropped)
-        self.assertLess(len(self.transport.buffered), 1.5 * MAX_WRITE_BUFFER_BYTES)
+        self.assertLess(len(self.transport.buffered), 1.5 * LIMIT)
 
     def test_again_once_drained(self) -> None:
         """It gets QoS 0 messages again when it has taken what waited."""
         self.send(Subscribe(1, [SubscriptionRequest("t")]))
         self.socket.room = 0
-        self.publish(*[b"x" * MAX_WRITE_BUFFER_BYTES] * 2)
+        self.publish(*[b"x" * LIMIT] * 2)
         self.transport.drain()
         self.transport.wire.clear()
         expected = self.publish(b"back")

@@ -57,11 +57,9 @@ class Page:
 
     def __init__(self, rig: Rig | None = None, *origins: str) -> None:
         self.rig = rig or Rig()
-        mqtt = FramedMQTTFactory(self.rig.broker, self.rig.policy, self.rig.factory.max_connections)
+        mqtt = FramedMQTTFactory(self.rig.broker, self.rig.policy)
         self.factory = WebSocketFactory(mqtt, direct=False, origins=origins)
-        protocol = self.factory.buildProtocol(ADDRESS)
-        assert protocol is not None
-        self.protocol = protocol
+        self.protocol = protocol = self.factory.buildProtocol(ADDRESS)
         self.wire = Wire(self.rig.clock, protocol)  # type: ignore[arg-type]  # a protocol all the same
         protocol.makeConnection(self.wire)
 
@@ -144,7 +142,7 @@ class HandshakeTests(SynchronousTestCase):
         page.send(REQUEST.replace(b"mqtt\r\n", b"chat\r\n"), masked_frame(CONNECT))
         assert page.taken().startswith(b"HTTP/1.1 400 ")
         assert page.wire.over
-        assert page.factory.connection_count == 0
+        assert page.rig.broker.counters.connections_refused == {"websocket": 1}
 
     def test_origins(self) -> None:
         """A page of another site gets 403, one on the list gets in."""
@@ -163,15 +161,6 @@ class HandshakeTests(SynchronousTestCase):
         page.send(REQUEST[:-2], *[b"X: " + b"x" * 995 + b"\r\n"] * (MAX_HEAD_BYTES // 1000))
         assert page.taken().startswith(b"HTTP/1.1 431 ")
         assert page.wire.over
-
-    def test_max_connections(self) -> None:
-        """Counted with all others of the listener."""
-        rig = Rig(max_connections=1)
-        page = Page(rig).connect()
-        assert page.factory.connection_count == 1
-        assert page.factory.buildProtocol(ADDRESS) is None
-        page.wire.lost(OSError())
-        assert page.factory.connection_count == 0
 
 
 class DeadlineTests(SynchronousTestCase):
@@ -397,7 +386,7 @@ class ClosingTests(SynchronousTestCase):
         """Is cut off; MQTT did not wait for it."""
         page = Page().connect()
         page.send(masked_frame(encode(Disconnect(), V3)))
-        assert page.factory.connection_count == 0
+        assert page.rig.broker.online == 0
         page.rig.clock.pump([0.25] * int(CLOSE_TIMEOUT_S / 0.25 + 3))
         assert page.wire.aborted
 
@@ -433,7 +422,7 @@ class ClosingTests(SynchronousTestCase):
         page = Page().connect()
         page.wire.lost(OSError())
         page.wire.lost(OSError())
-        assert page.factory.connection_count == 0
+        assert page.rig.broker.online == 0
         page.rig.clock.pump([1.0] * 10)
         assert not page.wire.aborted
 
