@@ -19,7 +19,7 @@ from pushd.broker.interfaces import (
     Principal,
     Verdict,
 )
-from pushd.broker.records import Record, SavedState
+from pushd.broker.records import Record, SavedMessages, SavedState
 from pushd.mqtt.codes import ReasonCode
 from pushd.storage.memory import MemoryStore
 
@@ -81,6 +81,9 @@ class HeldStore:
     def load(self) -> SavedState:
         return self._memory.load()
 
+    def load_messages(self, client_id: str) -> Deferred[SavedMessages]:
+        return self.barrier().addCallback(lambda _: self._memory.load_messages(client_id))
+
     def record(self, record: Record) -> None:
         self.pending = True
         self.records.append(record)
@@ -114,7 +117,12 @@ class FakeConnection:
     refused: tuple[ReasonCode, str] | None = None
     written: list[bytes] = field(default_factory=list)
     closed: ReasonCode | None = None
-    paused: bool = False
+    pauses: int = 0
+    unsent_bytes: int = 0
+
+    @property
+    def paused(self) -> bool:
+        return self.pauses > 0
 
     @property
     def is_open(self) -> bool:
@@ -137,10 +145,10 @@ class FakeConnection:
         self.closed = code
 
     def pause(self) -> None:
-        self.paused = True
+        self.pauses += 1
 
     def resume(self) -> None:
-        self.paused = False
+        self.pauses -= 1
 
 
 verifyObject(IAuthenticator, Doorkeeper())

@@ -128,10 +128,9 @@ class Admission:
         self._packet.client_id = self._credentials.client_id = self._policy.auto_id_prefix + invented
         self._answer[PropertyId.ASSIGNED_CLIENT_IDENTIFIER] = self._packet.client_id
 
-    def _then(self, answer: Any, go_on: Callable[[Any], None]) -> Deferred[None] | None:
+    def _then(self, answer: Any, go_on: Callable[[Any], Deferred[None] | None]) -> Deferred[None] | None:
         if not isinstance(answer, Deferred):
-            go_on(answer)
-            return None
+            return go_on(answer)
         return answer.addErrback(self._undecided).addCallback(go_on)
 
     def _undecided(self, failure: Failure) -> ReasonCode | AuthStep:
@@ -139,34 +138,59 @@ class Admission:
         code = ReasonCode.SERVER_UNAVAILABLE
         return code if self._exchange is None else AuthStep(code)
 
-    def _stepped(self, step: AuthStep) -> None:
+    def _stepped(self, step: AuthStep) -> Deferred[None] | None:
         assert self._exchange is not None  # it made the step
         if step.code is ReasonCode.CONTINUE_AUTHENTICATION:
             self._connection.challenge(self, self._exchange.answer(step))
-            return
+            return None
         if step.code is ReasonCode.SUCCESS:
             self._credentials.username = step.username
             self._answer.update(self._exchange.answer(step).properties)
-        self._decided(step.code)
+        return self._decided(step.code)
 
-    def _decided(self, verdict: Verdict) -> None:
+    def _decided(self, verdict: Verdict) -> Deferred[None] | None:
         if not self._connection.is_open:
-            return  # gone while we asked: it must not take its session from who may have come since
+            return None  # gone while we asked: it must not take its session from who may have come since
         if verdict is not ReasonCode.SUCCESS:
             self._connection.refuse(verdict or ReasonCode.NOT_AUTHORIZED, "not authorised")
-            return
-        packet = self._packet
+            return None
         terms = None
-        if packet.version is Version.V5:
-            terms = Terms(packet, self._policy, self._broker.limits)
-            self._answer.update(terms.announced(self._broker.limits, self._policy))
-            if self._keep_alive_s() != packet.keep_alive_s:
-                self._answer[PropertyId.SERVER_KEEP_ALIVE] = self._keep_alive_s()  # v5 [MQTT-3.1.2-21]
-            if 0 < terms.max_packet_bytes < len(encode(Connack(properties=self._answer), packet.version)):
+        if self._packet.version is Version.V5:
+            terms = self._agree()
+            if 0 < terms.max_packet_bytes < len(encode(Connack(properties=self._answer), Version.V5)):
                 # v5 [MQTT-3.1.2-24]. What we announce must be told, so there is nothing to leave out.
                 self._connection.refuse(ReasonCode.PACKET_TOO_LARGE, "no room for a CONNACK")
-                return
-        session, present = self._broker.open_session(
+                return None
+        return self._open(terms)
+
+    def _agree(self) -> Terms:
+        """What holds between a version 5 client and us; our side of it goes into the CONNACK."""
+        broker, packet = self._broker, self._packet
+        terms = Terms(packet, self._policy, broker.limits)
+        self._answer.update(terms.announced(broker.limits, self._policy))
+        if self._keep_alive_s() != packet.keep_alive_s:
+            self._answer[PropertyId.SERVER_KEEP_ALIVE] = self._keep_alive_s()  # v5 [MQTT-3.1.2-21]
+        granted = broker.limits.session_expiry(self._expiry_s())
+        if granted is not None and granted != self._expiry_s():
+            self._answer[PropertyId.SESSION_EXPIRY_INTERVAL] = int(granted)  # v5 §3.2.2.3.2
+        return terms
+
+    def _open(self, terms: Terms | None) -> Deferred[None] | None:
+        """Admit the client, when the messages of a session that was kept are there."""
+        if not self._connection.is_open:
+            return None
+        problem = self._no_place()
+        if problem is not None:
+            self._connection.refuse(ReasonCode.QUOTA_EXCEEDED, problem)
+            return None
+        packet, broker = self._packet, self._broker
+        broker.free(packet.client_id)
+        kept = broker.sessions.get(packet.client_id)
+        waking = None if kept is None or packet.clean_start else kept.wake()
+        if waking is not None:
+            # Not at once after that: somebody else may have come with the same client id.
+            return waking.addCallbacks(lambda _: self._open(terms), self._not_woken)
+        session, present = broker.open_session(
             packet.client_id,
             self._credentials.username or None,
             self._policy,
@@ -174,6 +198,25 @@ class Admission:
             expiry_s=self._expiry_s(),
         )
         self._admit(session, present, terms)
+        return None
+
+    def _not_woken(self, failure: Failure) -> None:
+        log.failure("the messages of {id} could not be read", failure=failure, id=self._packet.client_id)
+        self._connection.refuse(ReasonCode.SERVER_UNAVAILABLE, "its messages could not be read")
+
+    def _no_place(self) -> str | None:
+        """:return: why the broker cannot take one more session, or ``None``."""
+        broker = self._broker
+        kept = broker.sessions.get(self._packet.client_id)
+        most = broker.limits.global_max_clients
+        if kept is None and 0 <= most <= len(broker.sessions):
+            return "global_max_clients reached"
+        if broker.memory_is_scarce:
+            return "memory_limit reached"
+        persistent = self._expiry_s() != 0.0 or (kept is not None and kept.persistent)
+        if persistent and broker.store.failing is not None:
+            return "nothing can be stored at the moment"
+        return None
 
     def _expiry_s(self) -> float | None:
         """How long the session outlives the connection: in version 3 not at all, or for ever."""
@@ -190,7 +233,7 @@ class Admission:
         broker.client_came(client)
         self._connection.accept(client, self._keep_alive_s())
         # What is sent again below may rest on records of the last connection that are not durable yet.
-        client.must_wait = session.persistent or broker.store.pending
+        client.must_wait = session.persistent or (broker.store.pending and broker.store.failing is None)
         if client.will is not None:
             # After that: a client without a session to keep is not made to wait for a disk.
             broker.store.record(client.will.record())

@@ -23,10 +23,13 @@ from pushd.broker.interfaces import Access, Credentials, IConnection, IStore, Pr
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message
 from pushd.broker.policy import Policy
+from pushd.broker.pressure import Pressure
 from pushd.broker.retained import RetainedMessages
 from pushd.broker.router import Route, Router
+from pushd.broker.schedule import Schedule
 from pushd.broker.session import Session, Subscription
 from pushd.broker.shared import SharedGroup
+from pushd.broker.store_watch import StoreWatch
 from pushd.broker.turn import Turn
 from pushd.broker.wheel import TimingWheel
 from pushd.broker.will import Will
@@ -51,6 +54,8 @@ class Broker:
     """
     :ivar sessions: all of them, by client id.
     :ivar online: how many of them have a client.
+    :ivar memory_is_scarce: nobody new is let in, and nothing new retained.
+    :ivar scheduled: the messages that are to be published later.
     """
 
     _log = Logger()
@@ -74,11 +79,16 @@ class Broker:
         at_turn_end = getattr(clock, "call_at_turn_end", None) or partial(clock.callLater, 0)
         self.turn = Turn(at_turn_end, store, self.counters)
         self.wheel = TimingWheel(clock, seconds or clock.seconds)
+        self.pressure = Pressure(self.wheel, self.turn)
         self.router = Router(self)
         self.retained = RetainedMessages(store, self.wheel)
+        soon = partial(clock.callLater, 0)
+        self.scheduled = Schedule(self.wheel, store, self.counters, self.publish_message, soon)
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
         self.sessions: dict[str, Session] = {}
         self.online = 0
+        self.memory_is_scarce = False
+        self._store_watch = StoreWatch(self)
 
     # Coming and going
 
@@ -93,12 +103,12 @@ class Broker:
     ) -> tuple[Session, bool]:
         """
         :param clean: end the client's kept session first, if there is one.
+        A kept session must be awake, unless it is to end.
+
         :return: ``(session, session_present)``: the kept session, or a new one (v3 [MQTT-3.1.2-4]).
         """
+        self.free(client_id)
         session = self.sessions.get(client_id)
-        if session is not None and session.client is not None:
-            self._take_over(session.client)
-            session = self.sessions.get(client_id)  # one without expiry ended with its connection
         if session is not None and clean:
             self.end_session(session)
             session = None
@@ -116,16 +126,19 @@ class Broker:
     def change_expiry(self, session: Session, expiry_s: float | None) -> None:
         """How long a session is kept without a client: said at CONNECT, in version 5 also at the end."""
         kept_before = session.persistent
-        session.expiry_s = expiry_s
+        session.expiry_s = self.limits.session_expiry(expiry_s)
         if session.persistent:
-            self.store.record(records.SessionOpened(session.client_id, session.username, expiry_s))
+            self.store.record(records.SessionOpened(session.client_id, session.username, session.expiry_s))
         elif kept_before:
             self.store.record(records.SessionEnded(session.client_id))
 
-    def _take_over(self, client: Client) -> None:
+    def free(self, client_id: str) -> None:
         """The same client id again: the older connection goes (v3 [MQTT-3.1.4-2], v5 [MQTT-3.1.4-3])."""
-        client.connection.close(ReasonCode.SESSION_TAKEN_OVER)
-        self.client_lost(client)
+        session = self.sessions.get(client_id)
+        if session is not None and session.client is not None:
+            client = session.client
+            client.connection.close(ReasonCode.SESSION_TAKEN_OVER)
+            self.client_lost(client)
 
     def client_came(self, client: Client) -> None:
         """A CONNECT was accepted."""
@@ -142,6 +155,8 @@ class Broker:
         session.client = None
         session.offline_since = self.wheel.seconds()
         session.will = client.will
+        if session.holds_back is not None:
+            session.holds_back.drained(0)
         self.online -= 1
         if session.persistent:
             self.store.record(records.SessionLeft(session.client_id, session.offline_since))
@@ -150,6 +165,7 @@ class Broker:
             if session.will is not None and not self._delay_will(session.will):
                 self.send_will(session)
             self._hand_on(session.give_back_shared(lambda group: group.has_other_online(session)))
+            session.fall_asleep()
         else:
             self.end_session(session)
 
@@ -231,30 +247,84 @@ class Broker:
 
         :return: fires when all that must survive of it is durable, with ``SUCCESS`` or
             ``NO_MATCHING_SUBSCRIBERS``, or with the reason why it was refused: ``TOPIC_NAME_INVALID``,
-            ``NOT_AUTHORIZED``, ``PACKET_TOO_LARGE``, ``RETAIN_NOT_SUPPORTED``.
+            ``NOT_AUTHORIZED``, ``PACKET_TOO_LARGE``, ``RETAIN_NOT_SUPPORTED``, ``QUOTA_EXCEEDED``: what would
+            have to be stored cannot be at the moment.
         """
-        topic = policy.mount_point + topic
-        if not is_valid_name(topic):
+        message = Message(policy.mount_point + topic, payload, qos, retain)
+        return self._judge(policy, principal, message).addCallback(self._publish_durably, message)
+
+    def schedule(
+        self,
+        policy: Policy,
+        principal: Principal,
+        id: str,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        delay_s: float,
+    ) -> Deferred[ReasonCode]:
+        """
+        The same later; see `pushd.broker.schedule` for what that means.
+
+        :param id: nobody else's; ``scheduled.cancel`` knows the message by it.
+        :param delay_s: counts from now, not from when the message is accepted.
+        :return: fires when it is certain that the message will be published, with ``SUCCESS``, or with the
+            reason why it was refused: those of `publish`, and ``QUOTA_EXCEEDED`` if too many wait.
+        """
+        message = Message(policy.mount_point + topic, payload, qos, retain)
+        due_at = self.wheel.seconds() + delay_s
+        return self._judge(policy, principal, message).addCallback(
+            self._schedule_durably, id, due_at, message
+        )
+
+    def _schedule_durably(
+        self, verdict: Verdict, id: str, due_at: float, message: Message
+    ) -> ReasonCode | Deferred[ReasonCode]:
+        if verdict is not ReasonCode.SUCCESS:
+            return verdict or ReasonCode.NOT_AUTHORIZED
+        if self.store.failing is not None or not self.scheduled.add(id, due_at, message):
+            return ReasonCode.QUOTA_EXCEEDED
+        self.counters.publish_received += 1
+        self.counters.publish_bytes_received += len(message.payload)
+        return self.store.barrier().addCallback(lambda _: ReasonCode.SUCCESS)
+
+    def _judge(self, policy: Policy, principal: Principal, message: Message) -> Deferred[Verdict]:
+        """Whether somebody who is no MQTT client may publish this, at any time."""
+        if not is_valid_name(message.topic):
             return succeed(ReasonCode.TOPIC_NAME_INVALID)
-        if 0 < self.limits.message_size_limit < len(payload):
+        if 0 < self.limits.message_size_limit < len(message.payload):
             return succeed(ReasonCode.PACKET_TOO_LARGE)
-        if retain and not self.limits.retain_available:
+        if message.retain and not self.limits.retain_available:
             return succeed(ReasonCode.RETAIN_NOT_SUPPORTED)
-        verdict = self.may_write(policy, principal, topic)
-        if not isinstance(verdict, Deferred):
-            verdict = succeed(verdict)
-        return verdict.addCallback(self._publish_durably, Message(topic, payload, qos, retain))
+        verdict = self.may_write(policy, principal, message.topic)
+        return verdict if isinstance(verdict, Deferred) else succeed(verdict)
 
     def _publish_durably(self, verdict: Verdict, message: Message) -> ReasonCode | Deferred[ReasonCode]:
         if verdict is not ReasonCode.SUCCESS:
             return verdict or ReasonCode.NOT_AUTHORIZED
+        matters = message.qos > 0 or message.retain
+        if matters and not self.has_place(message):
+            return ReasonCode.QUOTA_EXCEEDED
         self.counters.publish_received += 1
         self.counters.publish_bytes_received += len(message.payload)
         route = self.publish_message(message)
         code = ReasonCode.SUCCESS if route.targets else ReasonCode.NO_MATCHING_SUBSCRIBERS
-        if not self.store.pending:
+        if not (matters and self.store.pending):
             return code
         return self.store.barrier().addCallback(lambda _: code)
+
+    def has_place(self, message: Message) -> bool:
+        """
+        Whether a message of QoS 1 or 2 can be taken: it could be stored, and, by ``queue_full
+        refuse_publisher``, no queue that it goes to is full.
+        """
+        if self.store.failing is not None:
+            return False
+        if self.limits.queue_full != "refuse_publisher":
+            return True
+        route = self.router.route(message.topic)
+        return all(target.session.has_place(len(message.payload)) for target in route.targets if target.qos)
 
     def announce(self, topic: str, payload: bytes, *, retain: bool = True) -> None:
         """
@@ -322,7 +392,8 @@ class Broker:
         ids = (subscription.identifier,) if subscription.identifier else ()
         for message in self.retained.match(subscription.filter):
             if self.may_read(session, message.topic):
-                session.deliver(message.variant(min(message.qos, subscription.qos), True, ids))
+                qos = self.limits.delivery_qos(message.qos, subscription.qos)
+                session.deliver(message.variant(qos, True, ids))
 
     # Who may do what
 
@@ -346,6 +417,14 @@ class Broker:
     def access_rules_changed(self) -> None:
         """Passwords or access rules were replaced: forget every verdict that was remembered."""
         self.router.forget_routes()
+
+    def store_changed(self) -> None:
+        """The store has begun to fail, or is well again."""
+        self.router.forget_routes()  # while it fails, each publish is looked at
+        for session in list(self.sessions.values()):
+            if session.persistent and session.client is not None:
+                session.client.settle_window()
+                session.catch_up()
 
     def expires_at(self, interval_s: int) -> float:
         """When a message expires that came now, in the wheel's seconds; never too early."""
@@ -377,7 +456,9 @@ class Broker:
             self.wheel.add(session)
         for will in list(state.wills.values()):
             self._restore_will(will, policy)
+        self.scheduled.restore(state.scheduled.values())
         self.wheel.start()
+        self._store_watch.start()
 
     def _left_at(self, saved: records.SavedSession) -> float:
         """When a kept session's client left: with the last process, if nothing else is known."""
@@ -402,6 +483,7 @@ class Broker:
             if session.client is not None:
                 session.client.connection.close(ReasonCode.SERVER_SHUTTING_DOWN)
                 self.client_lost(session.client)
+        self.scheduled.stop()
         self.turn.finish()
         self.wheel.stop()
         return self.store.close()

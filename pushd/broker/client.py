@@ -59,6 +59,9 @@ class Client:
     :ivar terms: what a version 5 client agreed on with us; ``None`` for version 3.
     :ivar routes: those that this client may publish to, by the topic name's UTF-8 as the client spells it.
     :ivar window: how many QoS 1 and 2 messages may be in flight to it.
+    :ivar window_bytes: how many bytes of payload; 0 is no limit.
+    :ivar impatient_until: when it has waited for a slow subscriber in vain, it is not made to before this.
+    :ivar pressure: the broker's.
     """
 
     # A client that publishes to more topics than this pays for the look-up of the access rules again.
@@ -72,11 +75,13 @@ class Client:
         "counters",
         "exchange",
         "held",
+        "impatient_until",
         "must_wait",
         "outbox",
         "plain_v3",
         "plain_v5",
         "policy",
+        "pressure",
         "routes",
         "session",
         "terms",
@@ -85,6 +90,7 @@ class Client:
         "version",
         "will",
         "window",
+        "window_bytes",
     )
 
     _log = Logger()
@@ -109,8 +115,11 @@ class Client:
         self.plain_v5 = terms is not None and not terms.uses_aliases and not policy.mount_point
         self.choosy = terms is not None and terms.max_packet_bytes > 0
         self.turn = broker.turn
+        self.pressure = broker.pressure
         self.counters = broker.counters
-        self.window = broker.limits.window if terms is None else min(terms.window, broker.limits.window)
+        self.settle_window()
+        self.window_bytes = broker.limits.max_inflight_bytes
+        self.impatient_until = 0.0
         self.will: Will | None = None
         self.exchange: Exchange | None = None
         self.outbox: list[bytes] = []
@@ -121,6 +130,16 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.session.client_id!r}>"
+
+    def settle_window(self) -> None:
+        """
+        How much it may be sent at once: what both sides agreed on; nothing while the store fails that would
+        have to record it first.
+        """
+        window = self._broker.limits.window
+        self.window = window if self.terms is None else min(self.terms.window, window)
+        if self.session.persistent and self._broker.store.failing is not None:
+            self.window = 0
 
     # Sending
 
@@ -263,24 +282,52 @@ class Client:
         return terms is not None and terms.owed + len(self.session.received or ()) >= terms.receive_maximum
 
     def _publish(self, packet: Publish, topic: str, code: Verdict) -> None:
-        limit = self._broker.limits.message_size_limit
-        if 0 < limit < len(packet.payload):
-            code = ReasonCode.QUOTA_EXCEEDED  # PUBACK has no PACKET_TOO_LARGE (v5 [MQTT-3.4.2-1])
-        if code is not ReasonCode.SUCCESS:
-            self.counters.dropped("not_authorized" if code is ReasonCode.NOT_AUTHORIZED else "refused")
-        elif packet.qos < 2 or self.session.hold_received(packet.packet_id):
-            message = Message(topic, packet.payload, packet.qos, packet.retain)
-            if packet.properties:
-                self._pass_properties(packet, message)
-            route = self._broker.publish_message(message, self.session)
-            if not self._broker.limits.checks_small_packets:
-                self._remember(packet.topic.encode(), route)
-            if not route.targets:
-                code = ReasonCode.NO_MATCHING_SUBSCRIBERS
+        message = Message(topic, packet.payload, packet.qos, packet.retain)
+        if packet.properties:
+            self._pass_properties(packet, message)
+        dropped = "not_authorized" if code is ReasonCode.NOT_AUTHORIZED else "refused"
+        if 0 < self._broker.limits.message_size_limit < len(packet.payload):
+            code, dropped = ReasonCode.QUOTA_EXCEEDED, "message_size_limit"  # PUBACK has no PACKET_TOO_LARGE
+        elif code is ReasonCode.SUCCESS and packet.qos and not self._has_place(packet, message):
+            if self.v5:
+                code, dropped = ReasonCode.QUOTA_EXCEEDED, "quota_exceeded"
+            elif self._broker.store.failing is None:
+                self._publish_later(packet, message)
+                return
+        if code is ReasonCode.SUCCESS:
+            code = self._pass_on(packet, message)
         else:
-            self.must_wait = True  # it came before: perhaps so shortly that its record is not durable yet
+            self.counters.dropped(dropped)
         if packet.qos:
             self._answer_publish(packet, ReasonCode.NOT_AUTHORIZED if code is None else code)
+
+    def _has_place(self, packet: Publish, message: Message) -> bool:
+        """Whether a message of QoS 1 or 2 can be taken; one of QoS 2 that comes again was taken before."""
+        if packet.qos == 2 and packet.packet_id in (self.session.received or ()):
+            return True
+        return self._broker.has_place(message)
+
+    def _publish_later(self, packet: Publish, message: Message) -> None:
+        """Some queue is full, and nothing may be dropped: version 3 has no words for it but silence."""
+
+        def decided(_: None) -> None:
+            if self.session.client is self:
+                self._answer_publish(packet, self._pass_on(packet, message))
+
+        has_place = partial(self._broker.has_place, message)
+        self._decide_later(self.pressure.when(lambda: not self.connection.is_open or has_place()), decided)
+
+    def _pass_on(self, packet: Publish, message: Message) -> ReasonCode:
+        """Give a message that is allowed to its subscribers, unless it came before."""
+        if packet.qos == 2 and not self.session.hold_received(packet.packet_id):
+            self.must_wait = True  # perhaps so shortly before that its record is not durable yet
+            return ReasonCode.SUCCESS
+        route = self._broker.publish_message(message, self.session)
+        if not self._broker.limits.checks_each_publish and self._broker.store.failing is None:
+            self._remember(packet.topic.encode(), route)
+        if self.pressure.strained is not None:
+            self.pressure.hold_back(self)
+        return ReasonCode.SUCCESS if route.targets else ReasonCode.NO_MATCHING_SUBSCRIBERS
 
     def _pass_properties(self, packet: Publish, message: Message) -> None:
         message.properties = passed_on(packet.properties)
@@ -294,7 +341,8 @@ class Client:
         (v3 [MQTT-3.3.5-2]).
         """
         if self.terms is not None and code is not ReasonCode.SUCCESS:
-            self.must_wait |= self._broker.store.pending
+            if code < 0x80:
+                self.must_wait |= self._broker.store.pending
             self.terms.owed += packet.qos == 1
             make = packets.Puback if packet.qos == 1 else packets.Pubrec
             code = _sayable(code, PacketType.PUBACK)
@@ -340,7 +388,13 @@ class Client:
         self.session.on_pubcomp(packet_id)
 
     def on_pingreq(self) -> None:
-        self.send(PINGRESP)
+        """Answer at once, even when all else for this client waits for the store: it is well connected."""
+        if self.held:
+            self.counters.others_sent += 1
+            self.counters.bytes_sent += len(PINGRESP)
+            self.connection.write(PINGRESP)
+        else:
+            self.send(PINGRESP)
 
     def on_disconnect(self, packet: packets.Disconnect) -> None:
         """
@@ -435,12 +489,16 @@ class Client:
             request.filter = self._mounted(request.filter)
             request.qos = QoS(min(request.qos, self.policy.max_qos))
             is_new = request.filter not in self.session.subscriptions
+            if not self._may_have(is_new):
+                codes.append(_sayable(ReasonCode.QUOTA_EXCEEDED, PacketType.SUBACK))
+                continue
             subscription = self._broker.subscribe(self.session, request, identifier)
             if _wants_retained(request, is_new):
                 curious.append(subscription)
             codes.append(ReasonCode(request.qos))
             self._note("{id} {qos} {filter}", "subscribe", request.filter, qos=int(request.qos))
-        self.must_wait |= self._broker.store.pending
+        if any(code < 0x80 for code in codes):
+            self._wait_if_recorded()
         self.send(encode(packets.Suback(packet.packet_id, codes), self.version))
         for subscription in curious:
             self._broker.send_retained(self.session, subscription)
@@ -462,8 +520,20 @@ class Client:
         ]
         for filter in packet.filters:
             self._note("{id} {filter}", "unsubscribe", self._mounted(filter))
-        self.must_wait |= self._broker.store.pending
+        self._wait_if_recorded()
         self.send(encode(packets.Unsuback(packet.packet_id, codes), self.version))
+
+    def _may_have(self, is_new: bool) -> bool:
+        """Whether one more subscription can be had, or a new one in place of one."""
+        if self.v5 and self.session.persistent and self._broker.store.failing is not None:
+            return False
+        most = self._broker.limits.max_subscriptions_per_client
+        return not (is_new and 0 < most <= len(self.session.subscriptions))
+
+    def _wait_if_recorded(self) -> None:
+        """What is answered now must be durable first, if it is to be at all."""
+        if self.session.persistent:
+            self.must_wait |= self._broker.store.pending
 
     def _note(self, text: str, log_type: str, filter: str, **more: int) -> None:
         """For ``log_type subscribe`` and ``unsubscribe``; the words are Mosquitto's."""

@@ -54,6 +54,9 @@ def handle_express(client: Client, data: bytes, at: int) -> int:
             stop = _relay_run(client, route, data, at, name_end, after)
         elif first in (PUBLISH_QOS1, PUBLISH_QOS2):
             stop = _publish(client, route, data, at, name_end, after)
+            if client.pressure.strained is not None:
+                client.pressure.hold_back(client)
+                return stop
         else:
             return at
         if stop == at:

@@ -25,7 +25,7 @@ from pushd.mqtt.codes import ReasonCode
 if TYPE_CHECKING:
     from pushd.broker.admission import Admission
     from pushd.broker.client import Client
-    from pushd.broker.records import Record, SavedState
+    from pushd.broker.records import Record, SavedMessages, SavedState
     from pushd.mqtt.packets import Auth
 
 Verdict: TypeAlias = "ReasonCode | None"
@@ -139,7 +139,19 @@ class IStore(Interface):
     failing: str | None = Attribute("Why nothing becomes durable at the moment; None while all is well.")
 
     def load() -> SavedState | Deferred[SavedState]:
-        """What was durable when the last process ended. Called once, before anything is recorded."""
+        """
+        What was durable when the last process ended, but for the messages of sessions: a million of them
+        shall neither delay the start nor fill the memory. Called once, before anything is recorded.
+        """
+
+    def load_messages(client_id: str) -> SavedMessages | Deferred[SavedMessages]:
+        """
+        The messages of one persistent session, by all that was recorded before this call, durable or not
+        (so it may take as long as a barrier). What is recorded of them after the call may be in it or not.
+
+        The numbers of `queued` have no gaps: in the place of a message that cannot be read stands one that
+        has expired. The Deferred fails with `pushd.storage.errors.StoreError` if nothing can be read at all.
+        """
 
     def record(record: Record) -> None:
         """Append one record. Cheap, never blocks, never fails."""
@@ -156,6 +168,7 @@ class IConnection(Interface):
 
     address: str = Attribute("Host and port of the peer, for log lines.")
     is_open: bool = Attribute("Whether it has not ended, nor begun to.")
+    unsent_bytes: int = Attribute("How much was written that the peer has not taken, as far as we know.")
 
     def accept(client: Client, keep_alive_s: float) -> None:
         """The CONNECT is accepted: from now on packets go to `client`, which must be heard in time."""
@@ -176,7 +189,7 @@ class IConnection(Interface):
         """
 
     def pause() -> None:
-        """Handle no further packet before `resume`: a verdict is pending."""
+        """Handle no further packet before `resume`, which is due as often as this was called."""
 
     def resume() -> None:
         """Go on with what has come meanwhile."""

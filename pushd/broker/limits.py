@@ -36,11 +36,28 @@ class Limits:
     max_login_failures: int = 10  # per minute, of one address and of one user
 
     @property
-    def checks_small_packets(self) -> bool:
-        """Whether a PUBLISH with a Remaining Length of two bytes may be above a limit."""
-        return self.message_size_limit != 0 or 0 < self.max_packet_size < 2 + 1 + 0x3FFF
+    def checks_each_publish(self) -> bool:
+        """Whether even a small, ordinary PUBLISH may have to be refused."""
+        small_packets = self.message_size_limit != 0 or 0 < self.max_packet_size < 2 + 1 + 0x3FFF
+        return small_packets or self.queue_full == "refuse_publisher"
 
     @property
     def window(self) -> int:
         """How many messages may be in flight to one client, at most all packet identifiers."""
         return self.max_inflight_messages or 65_535
+
+    @property
+    def strained_queue(self) -> int:
+        """From how many messages on a queue is long enough to slow its publishers down."""
+        return max(50, self.max_queued_messages // 2) if self.max_queued_messages else 1000
+
+    def delivery_qos(self, published: int, granted: int) -> int:
+        """The QoS of a message for a subscription (v5 §3.8.4; ``upgrade_outgoing_qos`` departs from it)."""
+        return granted if self.upgrade_outgoing_qos else min(published, granted)
+
+    def session_expiry(self, asked_s: float | None) -> float | None:
+        """How long a session is kept that asked for this long; ``None``: for ever."""
+        longest = self.persistent_client_expiration_s
+        if longest is None or asked_s is None:
+            return longest if asked_s is None else asked_s
+        return min(longest, asked_s)

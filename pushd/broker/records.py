@@ -6,8 +6,8 @@ store can speak of one of them without comparing anything. Only sessions that ou
 recorded; retained messages always are, and so is every Will: a crash is no reason to forget that a client is
 gone, and one without a session has nobody else to tell it.
 
-Times (`Message.expires_at`, `SessionLeft.at`) are in the broker's seconds. What those count from may be
-different for every process: a store gives back what they are for the one that asks.
+Times (`Message.expires_at`, `SessionLeft.at`, `MessageScheduled.due_at`) are in the broker's seconds. What
+those count from may be different for every process: a store gives back what they are for the one that asks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pushd.broker.message import Message
+from pushd.broker.outline import Outline
 from pushd.mqtt.packets import SubscriptionRequest
 from pushd.mqtt.packets import Will as WillFields
 
@@ -128,6 +129,22 @@ class RetainedCleared:
 
 
 @dataclass(slots=True)
+class MessageScheduled:
+    """A message is to be published later."""
+
+    id: str  # nobody else's
+    due_at: float
+    message: Message
+
+
+@dataclass(slots=True)
+class ScheduleEnded:
+    """A scheduled message was published, or will not be."""
+
+    id: str
+
+
+@dataclass(slots=True)
 class WillSet:
     """A client came with a Will, in place of any that was recorded before. It may have no session to keep."""
 
@@ -146,28 +163,40 @@ class WillCleared:
 Record: TypeAlias = (
     "SessionOpened | SessionLeft | SessionEnded | SubscriptionAdded | SubscriptionRemoved"
     " | MessageQueued | MessageDropped | PacketIdAssigned | MessageReleased | MessageAcknowledged"
-    " | PacketIdReceived | PacketIdReleased | RetainedSet | RetainedCleared | WillSet | WillCleared"
+    " | PacketIdReceived | PacketIdReleased | RetainedSet | RetainedCleared"
+    " | MessageScheduled | ScheduleEnded | WillSet | WillCleared"
 )
 
 
 @dataclass(slots=True)
 class SavedSession:
-    """A persistent session as a store gives it back."""
+    """A persistent session as a store gives it back at the start: without its messages."""
 
     client_id: str
     username: str | None
     expiry_s: float | None
     subscriptions: dict[str, SubscriptionAdded] = field(default_factory=dict)  # by filter
+    left_at: float | None = None  # None: its client was there to the end
+    queued: Outline = field(default_factory=Outline)
+    last_sequence: int = 0  # of what is queued; 0 if nothing is
+    inflight_count: int = 0
+    has_received: bool = False  # whether a QoS 2 PUBLISH of its client awaits PUBREL
+
+
+@dataclass(slots=True)
+class SavedMessages:
+    """The messages of one session: see `IStore.load_messages`."""
+
     queued: dict[int, Message] = field(default_factory=dict)  # by sequence, in its order
     inflight: dict[int, Message | None] = field(default_factory=dict)  # by packet id; None: released
-    received: set[int] = field(default_factory=set)
-    left_at: float | None = None  # None: its client was there to the end
+    received: set[int] = field(default_factory=set)  # packet ids
 
 
 @dataclass(slots=True)
 class SavedState:
-    """All that a store remembers."""
+    """What a store remembers at the start."""
 
     sessions: dict[str, SavedSession] = field(default_factory=dict)
     retained: dict[str, Message] = field(default_factory=dict)
     wills: dict[str, WillSet] = field(default_factory=dict)  # by client id
+    scheduled: dict[str, MessageScheduled] = field(default_factory=dict)  # by id

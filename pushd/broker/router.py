@@ -25,6 +25,8 @@ class Target(NamedTuple):
     """
     One session that gets the messages of a route: once each, however many of its subscriptions match,
     at the highest QoS of them (v5 [MQTT-3.3.4-2]) and with the identifiers of all. Or one shared group.
+
+    `least_qos` is for ``upgrade_outgoing_qos``: `qos` again with it, else 0.
     """
 
     session: Session | SharedGroup
@@ -32,6 +34,7 @@ class Target(NamedTuple):
     retain_as_published: bool
     no_local: bool
     subscription_ids: tuple[int, ...]
+    least_qos: int = 0
 
 
 class Relay(NamedTuple):
@@ -83,13 +86,13 @@ class Route:
     def publish_to(targets: tuple[Target, ...], message: Message, publisher: Session | None) -> None:
         """Give a message to some of the targets."""
         qos, retain = message.qos, message.retain
-        for session, granted, as_published, no_local, ids in targets:
+        for session, granted, as_published, no_local, ids, least in targets:
             if no_local and session is publisher:
                 continue  # v5 [MQTT-3.8.3-3]
-            if granted >= qos and not retain and not ids:
+            if granted >= qos >= least and not retain and not ids:
                 session.deliver(message)
             else:
-                session.deliver(message.variant(min(granted, qos), retain and as_published, ids))
+                session.deliver(message.variant(max(least, min(granted, qos)), retain and as_published, ids))
 
 
 def _relay(targets: tuple[Target, ...], *, v5: bool) -> Relay:
@@ -97,10 +100,11 @@ def _relay(targets: tuple[Target, ...], *, v5: bool) -> Relay:
     others: list[Target] = []
     for target in targets:
         client = target.session.client
-        if client is None or target.no_local or target.subscription_ids or not client.takes_bytes_of(v5):
-            others.append(target)
-        else:
+        as_it_came = not (target.no_local or target.subscription_ids or target.least_qos)
+        if client is not None and as_it_came and client.takes_bytes_of(v5):
             takers.append(client)
+        else:
+            others.append(target)
     return Relay(tuple(takers), tuple(others))
 
 
@@ -185,10 +189,11 @@ class Router:
             self._routes.remove(topic)
 
     def _targets(self, topic: str) -> tuple[Target, ...]:
+        upgrade = self._broker.limits.upgrade_outgoing_qos
         targets: dict[Session | SharedGroup, Target] = {}
         for subscription in self.subscriptions.match(topic):
             session = subscription.session
-            target = _target(subscription)
+            target = _target(subscription, upgrade)
             known = targets.get(session)
             targets[session] = target if known is None else _merged(known, target)
         may_read = self._broker.may_read
@@ -199,13 +204,14 @@ class Router:
         )
 
 
-def _target(subscription: Subscription) -> Target:
+def _target(subscription: Subscription, upgrade: bool) -> Target:
     return Target(
         subscription.session,
         subscription.qos,
         subscription.retain_as_published,
         subscription.no_local,
         (subscription.identifier,) if subscription.identifier else (),
+        subscription.qos if upgrade else 0,
     )
 
 
@@ -218,4 +224,5 @@ def _merged(one: Target, other: Target) -> Target:
         higher.retain_as_published,
         one.no_local and other.no_local,
         one.subscription_ids + other.subscription_ids,
+        higher.least_qos,
     )

@@ -10,24 +10,34 @@ Towards the client it holds each message in one of these states, from which the 
 A message in `queue` is QUEUED. In `inflight`, by packet identifier, a message of QoS 1 awaits PUBACK, one of
 QoS 2 awaits PUBREC, and ``None`` awaits PUBCOMP: once the client has it, only its identifier is left. Both
 keep the order of sending by themselves, as a dict and a deque do.
+
+A session that outlives its connection keeps its messages in memory only while there is a client. Without one
+it *sleeps*: all of them are in the store, and are read back before the next CONNACK (`pushd.broker.sleep`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
 
 from pushd.broker import records
 from pushd.broker.message import Message
+from pushd.broker.outline import Outline
+from pushd.broker.sleep import Sleep
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.errors import ProtocolError
 from pushd.mqtt.packets import SubscriptionRequest
+from pushd.mqtt.topics import SHARE_PREFIX
 
 if TYPE_CHECKING:
     from pushd.broker.broker import Broker
     from pushd.broker.client import Client
     from pushd.broker.policy import Policy
+    from pushd.broker.pressure import HeldBack
     from pushd.broker.shared import SharedGroup
     from pushd.broker.will import Will
 
@@ -71,8 +81,10 @@ class Session:
     :ivar expiry_s: how long it is kept without a client; 0 ends it with the connection, ``None`` never does.
     :ivar received: packet identifiers of QoS 2 publishes whose PUBREL has not come yet.
     :ivar sequence: the number of the newest message that a persistent session was given.
+    :ivar sleep: while its messages are in the store only; `queue`, `inflight` and `received` are empty then.
     :ivar unsent: what was in flight when its client came back, and more than that takes at once: it is sent
         again as earlier messages are acknowledged, before anything that is queued.
+    :ivar holds_back: the publishers that wait for it to catch up.
     :ivar offline_since: when its client left; meaningful while `client` is ``None``.
     """
 
@@ -82,6 +94,7 @@ class Session:
         "client",
         "client_id",
         "expiry_s",
+        "holds_back",
         "inflight",
         "offline_since",
         "policy",
@@ -89,6 +102,7 @@ class Session:
         "queued_bytes",
         "received",
         "sequence",
+        "sleep",
         "slot",
         "subscriptions",
         "unsent",
@@ -112,6 +126,8 @@ class Session:
         self.unsent: dict[int, Message] | None = None
         self.queued_bytes = 0
         self.sequence = 0
+        self.sleep: Sleep | None = None
+        self.holds_back: HeldBack | None = None
         self.offline_since = 0.0
         self.slot = 0
         self._next_packet_id = 1
@@ -127,11 +143,15 @@ class Session:
     @property
     def waiting_messages(self) -> int:
         """How many messages are queued or in flight."""
-        return len(self.inflight) + (len(self.queue) if self.queue else 0)
+        if self.sleep is not None:
+            return len(self.sleep.outline) + self.sleep.inflight_count
+        return len(self.inflight) + len(self.queue or ())
 
     @property
     def waiting_bytes(self) -> int:
-        """Their payloads together."""
+        """Their payloads together; of a session that sleeps, without those in flight."""
+        if self.sleep is not None:
+            return self.sleep.outline.payload_bytes
         inflight = sum(len(message.payload) for message in self.inflight.values() if message is not None)
         return self.queued_bytes + inflight
 
@@ -151,13 +171,23 @@ class Session:
                 client.send_unacknowledged(message)
             elif self._broker.limits.queue_qos0_messages:
                 self._enqueue(message)
-        elif client is None or len(self.inflight) >= client.window:
+        elif (
+            client is None
+            or self.queue
+            or len(self.inflight) >= client.window
+            or (client.window_bytes and not self._fits_window(client, message))
+        ):
             self._enqueue(message)
         else:
             if self.expiry_s != 0.0:
                 self.sequence += 1
                 self._broker.store.record(records.MessageQueued(self.client_id, self.sequence, message))
             self._send(client, message, self.sequence)
+
+    def _fits_window(self, client: Client, message: Message) -> bool:
+        """``max_inflight_bytes``. One message is always sent, however large."""
+        inflight = sum(len(each.payload) for each in self.inflight.values() if each is not None)
+        return not inflight or inflight + len(message.payload) <= client.window_bytes
 
     def _send(self, client: Client, message: Message, sequence: int) -> None:
         if client.choosy and not client.fits(message):
@@ -174,36 +204,74 @@ class Session:
             client.must_wait = True
         client.send_acknowledged(message, packet_id)
 
+    # The queue
+
     def _enqueue(self, message: Message) -> None:
-        if self.queue is None:
-            self.queue = deque()
         size = len(message.payload)
-        if self._is_full(self.queue, size):
-            self._drop_expired(self.queue)
-            if self._is_full(self.queue, size):
-                self._broker.counters.dropped("queue_full")
-                return
-        self.queue.append(message)
-        self.queued_bytes += size
+        if not self.has_place(size) and not self._make_place(size):
+            self._broker.counters.dropped("queue_full")
+            return
         if self.expiry_s != 0.0:
             self.sequence += 1
             self._broker.store.record(records.MessageQueued(self.client_id, self.sequence, message))
+        if self.sleep is None and self.queue is None:
+            self._begin_queue()
+        if self.queue is None:
+            assert self.sleep is not None  # one of the two is there now
+            self.sleep.add(self.sequence, message)
+            return
+        self.queue.append(message)
+        self.queued_bytes += size
+        if self.client is not None and len(self.queue) > self._broker.limits.strained_queue:
+            self._broker.pressure.strained = self  # whoever published this is told to wait
 
-    def _is_full(self, queue: deque[Message], size: int) -> bool:
-        """Mosquitto's way: a full queue drops the newest; the first limit that is reached counts."""
+    def _begin_queue(self) -> None:
+        if self.client is None and self._may_sleep():
+            self.sleep = Sleep(Outline())
+        else:
+            self.queue = deque()
+
+    def has_place(self, size: int) -> bool:
+        """Whether a payload of `size` bytes can be queued. The first limit that is reached counts."""
         limits = self._broker.limits
-        if 0 < limits.max_queued_messages <= len(queue):
-            return True
-        return 0 < limits.max_queued_bytes < self.queued_bytes + size
+        count, total = len(self.queue or ()), self.queued_bytes
+        if self.sleep is not None:
+            count, total = len(self.sleep.outline), self.sleep.outline.payload_bytes
+        if 0 < limits.max_queued_messages <= count:
+            return False
+        return not 0 < limits.max_queued_bytes < total + size
 
-    def _drop_expired(self, queue: deque[Message]) -> None:
+    def _make_place(self, size: int) -> bool:
         """
-        What is at the head of the queue and has expired takes nobody's place. Behind the first that has not
-        it stays: to look at a thousand for each one that comes would be too much.
+        Drop what stands at the head of a full queue: what has expired takes nobody's place, and by
+        ``queue_full drop_oldest`` neither does what waits longest.
+
+        Behind the first that has not expired it stays: to look at a thousand for each one that comes would be
+        too much.
         """
+        while self._first_expired():
+            self._drop_first("expired")
+        limits = self._broker.limits
+        fits_at_all = size <= limits.max_queued_bytes or limits.max_queued_bytes == 0
+        if limits.queue_full == "drop_oldest" and fits_at_all:
+            while not self.has_place(size):
+                self._drop_first("queue_full")
+        return self.has_place(size)
+
+    def _first_expired(self) -> bool:
         now = self._broker.wheel.now
-        while queue and queue[0].expired(now):
-            self._drop_queued(self._pop(queue)[0], "expired")
+        if self.sleep is not None:
+            return self.sleep.outline.first_expired(now)
+        return self.queue[0].expired(now) if self.queue else False
+
+    def _drop_first(self, reason: str) -> None:
+        if self.sleep is not None:
+            sequence = self.sequence - len(self.sleep.outline) + 1
+            self.sleep.outline.drop_first()
+        else:
+            assert self.queue  # what is full or has an expired head is not empty
+            sequence, _ = self._pop(self.queue)
+        self._drop_queued(sequence, reason)
 
     def _pop(self, queue: deque[Message]) -> tuple[int, Message]:
         """Take the next message out of the queue, with its number."""
@@ -219,11 +287,20 @@ class Session:
             self._send_again(client, self.unsent)
         queue = self.queue
         while queue and len(self.inflight) < client.window:
+            if client.window_bytes and not self._fits_window(client, queue[0]):
+                break
             sequence, message = self._pop(queue)
             if message.expired(self._broker.wheel.now):
                 self._drop_queued(sequence, "expired")
             else:
                 self._send(client, message, sequence)
+        if self.holds_back is not None:
+            self.holds_back.drained(len(queue or ()))
+
+    def catch_up(self) -> None:
+        """The window has become larger without an acknowledgement."""
+        if self.client is not None:
+            self._fill_window(self.client)
 
     def _send_again(self, client: Client, unsent: dict[int, Message]) -> None:
         while unsent and len(self.inflight) - len(unsent) < client.window:
@@ -387,29 +464,87 @@ class Session:
         return given_back + self._take_queued(is_wanted)
 
     def _take_queued(self, wanted: Callable[[Message], bool]) -> list[Message]:
-        """
-        Take messages out of the queue. If any are taken, the rest is queued anew, and the records follow: the
-        numbers of what waits stay without gaps.
-        """
+        """Take messages out of the queue."""
         waiting = self.queue or ()
         taken = [message for message in waiting if wanted(message)]
         if taken:
             first = self.sequence - len(waiting) + 1
-            self.queue, self.queued_bytes = None, 0
-            for sequence, message in enumerate(waiting, first):
-                self._forget_queued(sequence)
-                if not wanted(message):
-                    self._enqueue(message)
+            self._queue_anew(
+                range(first, self.sequence + 1),
+                [message for message in waiting if not wanted(message)],
+            )
         return taken
+
+    def _queue_anew(self, sequences: Iterable[int], messages: Iterable[Message]) -> None:
+        """Have `messages` queued in place of those with these numbers: numbers stay without gaps."""
+        self.queue, self.queued_bytes = deque(), 0
+        for sequence in sequences:
+            self._forget_queued(sequence)
+        for message in messages:
+            self._enqueue(message)
+        self.queue = self.queue or None
+
+    # Sleep
+
+    def _may_sleep(self) -> bool:
+        """
+        Only who outlives its connection is recorded. What a shared group gave away it may want back, which
+        no record tells: its members stay awake.
+        """
+        return self.expiry_s != 0.0 and not any(name.startswith(SHARE_PREFIX) for name in self.subscriptions)
+
+    def fall_asleep(self) -> None:
+        """The client is gone: leave the messages to the store."""
+        if not (self.queue or self.inflight or self.received) or not self._may_sleep():
+            return
+        outline = Outline()
+        for message in self.queue or ():
+            outline.append(len(message.payload), message.expires_at)
+        self.sleep = Sleep(outline, len(self.inflight))
+        self.queue, self.queued_bytes = None, 0
+        self.inflight = {}
+        self.received = self.unsent = None
+
+    def wake(self) -> Deferred[None] | None:
+        """
+        Have the messages in memory again, for a client that comes back.
+
+        :return: ``None`` if they are; else fires when they are, or the session has ended meanwhile. Fails if
+            the store cannot read them.
+        """
+        sleep = self.sleep
+        if sleep is None:
+            return None
+        if sleep.waking:
+            return sleep.wait()
+        loaded = self._broker.store.load_messages(self.client_id)
+        if not isinstance(loaded, Deferred):
+            self._wake(sleep, loaded)
+            return None
+        waiter = sleep.wait()
+        loaded.addCallback(partial(self._wake, sleep)).addBoth(sleep.over)
+        return waiter
+
+    def _wake(self, sleep: Sleep, saved: records.SavedMessages) -> None:
+        first = self.sequence - len(sleep.outline) + 1
+        known = sleep.complete(saved)
+        sequences = range(first, self.sequence + 1)
+        waiting = [known[sequence] for sequence in sequences if sequence in known]
+        self.sleep = None
+        self.inflight = dict(saved.inflight)
+        self.received = set(saved.received) or None
+        if len(waiting) < len(sleep.outline):  # some could not be read
+            self._queue_anew(sequences, waiting)
+            return
+        self.queue = deque(waiting) or None
+        self.queued_bytes = sleep.outline.payload_bytes
 
     def restore(self, saved: records.SavedSession) -> None:
         """Become what a store kept of this session; its subscriptions are the broker's part."""
-        self.expiry_s = saved.expiry_s
-        self.inflight = dict(saved.inflight)
-        self.received = set(saved.received) or None
-        self.queue = deque(saved.queued.values()) or None
-        self.queued_bytes = sum(len(message.payload) for message in saved.queued.values())
-        self.sequence = max(saved.queued, default=0)
+        self.expiry_s = self._broker.limits.session_expiry(saved.expiry_s)
+        self.sequence = saved.last_sequence
+        if saved.last_sequence or saved.inflight_count or saved.has_received:
+            self.sleep = Sleep(saved.queued, saved.inflight_count)
 
     # On the wheel: the end of a session that nobody came back for
 

@@ -69,7 +69,12 @@ class SharedGroup:
         subscription = self._members[member]
         retain = message.retain and subscription.retain_as_published
         ids = (subscription.identifier,) if subscription.identifier else ()
-        member.deliver(message.share(self, min(message.qos, subscription.qos), retain, ids))
+        qos = self._broker.limits.delivery_qos(message.qos, subscription.qos)
+        member.deliver(message.share(self, qos, retain, ids))
+
+    def has_place(self, size: int) -> bool:
+        """Whether any member can queue a payload of `size` bytes."""
+        return not self._members or any(member.has_place(size) for member in self._members)
 
     def has_other_online(self, session: Session) -> bool:
         """Whether any member but this one has a client."""

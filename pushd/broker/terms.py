@@ -95,12 +95,16 @@ class Terms:
         self._held = self.owed
         return count
 
+    def let_go(self) -> None:
+        """The outbox leaves without waiting."""
+        self._left(self.owed - self._held)
+
     def settle(self, count: int) -> None:
         """So many of those that waited for the store are leaving."""
         self._held -= count
-        self.left(count)
+        self._left(count)
 
-    def left(self, count: int) -> None:
+    def _left(self, count: int) -> None:
         """So many PUBACKs are leaving."""
         self.owed -= count
         if self._settled is not None and self.owed < self.receive_maximum:

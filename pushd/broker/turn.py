@@ -32,6 +32,10 @@ class Turn:
     # about 5 ms, then others are read and served.
     SLICE = 500
 
+    # A client that has this many outboxes waiting for the store is not read from until some have left: a disk
+    # slower than the network must not fill the memory.
+    MAX_HELD = 100
+
     _log = Logger()
 
     __slots__ = ("_afterwards", "_at_turn_end", "_counters", "_is_asked_for", "_store", "dirty")
@@ -91,14 +95,18 @@ class Turn:
             data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
             outbox.clear()
             sent += len(data)
-            if client.must_wait or client.held:
+            # While the store fails, what need not wait for it goes before what does: no disk is known to be
+            # repaired within a keep alive.
+            if client.must_wait or (client.held and self._store.failing is None):
                 client.must_wait = False
                 client.held += 1
+                if client.held == self.MAX_HELD:
+                    client.connection.pause()
                 waiting.append((client, data, 0 if client.terms is None else client.terms.hold()))
             else:
                 self._write(client, data)
                 if client.terms is not None:
-                    client.terms.left(client.terms.owed)
+                    client.terms.let_go()
         self._counters.bytes_sent += sent
         if waiting:
             self._store.barrier().addCallback(self._durable, waiting)
@@ -111,6 +119,8 @@ class Turn:
         for client, data, owed in waiting:
             client.held -= 1
             self._write(client, data)
+            if client.held == self.MAX_HELD - 1:
+                client.connection.resume()
             if client.terms is not None:
                 client.terms.settle(owed)
 

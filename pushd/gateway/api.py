@@ -25,6 +25,7 @@ from werkzeug.exceptions import HTTPException
 
 from pushd.broker.interfaces import Principal
 from pushd.gateway import problems
+from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Guard
 from pushd.gateway.messages import Message, new_id
 from pushd.gateway.problems import OF_REASON_CODE, Refusal
@@ -37,7 +38,7 @@ _ACCEPTED = frozenset({ReasonCode.SUCCESS, ReasonCode.NO_MATCHING_SUBSCRIBERS})
 
 
 class Publisher(Protocol):
-    """The one thing that the gateway asks of the broker."""
+    """What the gateway asks of the broker."""
 
     def publish(
         self, principal: Principal, topic: str, payload: bytes, qos: QoS, retain: bool
@@ -48,15 +49,37 @@ class Publisher(Protocol):
         :return: fires when the message is stored as durably as its QoS asks for, or with why it was refused.
         """
 
+    def schedule(
+        self,
+        principal: Principal,
+        id: str,
+        topic: str,
+        payload: bytes,
+        qos: QoS,
+        retain: bool,
+        delay_s: float,
+    ) -> Deferred[ReasonCode]:
+        """
+        The same later, under an id by which it can be cancelled until then. `principal` must be allowed to
+        publish now.
+
+        :return: fires when it is certain that the message will be published, or with why it was refused.
+        """
+
 
 class Root(Resource):
     """Sends each request to its page."""
 
     def __init__(
-        self, guard: Guard, publisher: Publisher, healthy: Callable[[], bool], now: Callable[[], float]
+        self,
+        guard: Guard,
+        publisher: Publisher,
+        healthy: Callable[[], bool],
+        now: Callable[[], float],
+        delays: DelayRange,
     ) -> None:
         super().__init__()
-        self._push = PushPage(guard, publisher, now)
+        self._push = PushPage(guard, publisher, now, delays)
         self._version_1 = VersionOne(healthy).app.resource()
         self._preflight = Preflight()
 
@@ -74,11 +97,14 @@ class PushPage(Resource):
 
     isLeaf = True
 
-    def __init__(self, guard: Guard, publisher: Publisher, now: Callable[[], float]) -> None:
+    def __init__(
+        self, guard: Guard, publisher: Publisher, now: Callable[[], float], delays: DelayRange
+    ) -> None:
         super().__init__()
         self._guard = guard
         self._publisher = publisher
         self._now = now
+        self._delays = delays
 
     def render(self, request: GatewayRequest) -> int:
         """
@@ -91,13 +117,26 @@ class PushPage(Resource):
     async def _publish(self, request: GatewayRequest) -> bytes:
         caller = await self._guard.identify(request)
         push = read_push(request)
+        if push.parameters.delay:
+            return await self._schedule(caller, push)
         parameters = push.parameters
         code = await self._publisher.publish(
             caller, push.topic, push.payload, parameters.qos, parameters.retain
         )
-        if code not in _ACCEPTED:
-            raise Refusal(OF_REASON_CODE.get(code, problems.INTERNAL_ERROR))
+        _check_accepted(code)
         return Message(new_id(), int(self._now()), push.topic, push.payload, parameters).to_json()
+
+    async def _schedule(self, caller: Principal, push: Push) -> bytes:
+        """As in ntfy, the time in the answer is that of the delivery."""
+        parameters = push.parameters
+        now = self._now()
+        due_at = self._delays.due_at(parameters.delay, now)
+        message = Message(new_id(), int(due_at), push.topic, push.payload, parameters)
+        code = await self._publisher.schedule(
+            caller, message.id, push.topic, push.payload, parameters.qos, parameters.retain, due_at - now
+        )
+        _check_accepted(code)
+        return message.to_json()
 
 
 def read_push(request: GatewayRequest) -> Push:
@@ -111,6 +150,14 @@ def read_push(request: GatewayRequest) -> Push:
     if not first:
         return push_of_json(body, headers, query)
     return push_of_text(topic_of_segment(first), body, headers, query)
+
+
+def _check_accepted(code: ReasonCode) -> None:
+    """
+    :raises Refusal: the broker did not take it.
+    """
+    if code not in _ACCEPTED:
+        raise Refusal(OF_REASON_CODE.get(code, problems.INTERNAL_ERROR))
 
 
 def _check_path(request: GatewayRequest) -> None:

@@ -58,7 +58,6 @@ IMPLIED: dict[bytes, tuple[bytes, str]] = {
 
 # A value of "no" asks for nothing, so it is granted.
 NOT_OFFERED: dict[str, Problem] = {
-    "delay": problems.DELAY_OFF,
     "attach": problems.ATTACHMENTS_OFF,
     "filename": problems.ATTACHMENTS_OFF,
     "template": problems.TEMPLATE_OFF,
@@ -96,6 +95,7 @@ class Parameters:
     actions: tuple[Action, ...] = ()
     markdown: bool = False
     unifiedpush: bool = False
+    delay: str = ""  # see `pushd.gateway.delays`, which knows what time it is
     qos: QoS = QoS.AT_LEAST_ONCE
     retain: bool = False
 
@@ -212,7 +212,8 @@ def _checked(said: dict[str, object]) -> Parameters:
         actions=_actions(said.get("actions")),
         markdown=_is_true(said.get("markdown")),
         unifiedpush=_is_true(said.get("unifiedpush")),
-        qos=_qos(said.get("qos"), keep=str(said.get("cache", "")).lower() not in FALSE),
+        delay=_delay(said.get("delay"), keep=_keeps(said)),
+        qos=_qos(said.get("qos"), keep=_keeps(said)),
         retain=_retain(said.get("retain")),
     )
 
@@ -255,6 +256,19 @@ def _actions(value: object) -> tuple[Action, ...]:
 def _is_true(value: object) -> bool:
     """ntfy's booleans: whatever is not yes is no."""
     return value is not None and str(value).lower() in TRUE
+
+
+def _keeps(said: dict[str, object]) -> bool:
+    """Whether the message is for those as well who do not listen at the moment."""
+    return str(said.get("cache", "")).lower() not in FALSE
+
+
+def _delay(value: object, keep: bool) -> str:
+    """What is not to be kept cannot wait."""
+    text = _line(value)
+    if text and not keep:
+        raise Refusal(problems.DELAY_NO_CACHE)
+    return text
 
 
 def _retain(value: object) -> bool:

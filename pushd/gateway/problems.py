@@ -54,6 +54,10 @@ TOO_MANY_PARAMETERS = Problem(40000, "invalid request: too many query parameters
 CONTROL_CHARACTER = Problem(40000, "invalid request: control character in a parameter")
 QOS_INVALID = Problem(40000, "invalid request: qos must be 0, 1 or 2")
 RETAIN_INVALID = Problem(40000, "invalid request: retain must be yes or no")
+DELAY_NO_CACHE = Problem(40002, "cannot disable cache for delayed message")
+DELAY_INVALID = Problem(40004, "invalid delay parameter: must be a duration, or a time to come")
+DELAY_TOO_SMALL = Problem(40005, "invalid delay parameter: too small")
+DELAY_TOO_LARGE = Problem(40006, "invalid delay parameter: too large")
 PRIORITY_INVALID = Problem(40007, "invalid priority parameter: must be 1 to 5 or a name")
 TOPIC_INVALID = Problem(40009, "invalid request: topic invalid")
 TOPIC_RESERVED = Problem(40010, "invalid request: topic name is reserved")
@@ -64,7 +68,6 @@ JSON_INVALID = Problem(40024, "invalid request: body must be a JSON object with 
 
 # What this server does not offer. It says so; a parameter it cannot honour is never silently dropped.
 EMAIL_OFF = Problem(40001, "e-mail notifications are not enabled")
-DELAY_OFF = Problem(40004, "invalid delay parameter: scheduled delivery is not enabled")
 ATTACHMENTS_OFF = Problem(40014, "invalid request: body is not text, or a file; attachments are not enabled")
 CALL_OFF = Problem(40032, "invalid request: phone calls are not enabled")
 TEMPLATE_OFF = Problem(40043, "invalid request: templates are not enabled")
@@ -84,15 +87,15 @@ TOO_MANY_FAILED_LOGINS = Problem(42909, "limit reached: too many failed logins")
 
 INTERNAL_ERROR = Problem(50001, "internal server error")
 UNAVAILABLE = Problem(50300, "service unavailable: try again later")
-NO_ANSWER_IN_TIME = Problem(50400, "message was not stored in time; it may still be")
-QUEUE_FULL = Problem(50700, "the queue of a receiver is full")
+NO_ANSWER_IN_TIME = Problem(50300, "message could not be stored in time; it may still be delivered")
+NO_ROOM = Problem(50700, "insufficient storage: a queue is full, or the server cannot store messages now")
 
 # What the broker says to a publish, in HTTP's words. Anything not listed is our own fault.
 OF_REASON_CODE: dict[ReasonCode, Problem] = {
     ReasonCode.NOT_AUTHORIZED: FORBIDDEN,
     ReasonCode.TOPIC_NAME_INVALID: TOPIC_INVALID,
     ReasonCode.PACKET_TOO_LARGE: MESSAGE_TOO_LARGE,
-    ReasonCode.QUOTA_EXCEEDED: QUEUE_FULL,
+    ReasonCode.QUOTA_EXCEEDED: NO_ROOM,
     ReasonCode.RETAIN_NOT_SUPPORTED: RETAIN_OFF,
     ReasonCode.QOS_NOT_SUPPORTED: QOS_OFF,
     ReasonCode.MESSAGE_RATE_TOO_HIGH: TOO_MANY_REQUESTS,

@@ -17,11 +17,13 @@ from twisted.web.server import Site
 from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate
 from pushd.gateway.api import Publisher, Root
 from pushd.gateway.channel import GatewayChannel
+from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Guard
 from pushd.gateway.request import GatewayRequest
 
 log = Logger()
 
+NTFYS_DELAYS = DelayRange()
 NO_UPGRADES: Mapping[bytes, IProtocolFactory] = {}
 
 
@@ -37,6 +39,7 @@ def make_site(
     unreadable: Callable[[Credentials, bytes], None] = lambda credentials, shown: None,
     upgrades: Mapping[bytes, IProtocolFactory] = NO_UPGRADES,
     now: Callable[[], float] = time.time,
+    delays: DelayRange = NTFYS_DELAYS,
 ) -> GatewaySite:
     """
     The factory for a listener with ``protocol http``.
@@ -50,10 +53,11 @@ def make_site(
     :param unreadable: told of credentials that cannot be read; see `Guard`.
     :param upgrades: who takes a connection over that asks for a WebSocket at this path. The protocol gets the
         transport, and the request as its first bytes.
-    :param now: Unix seconds, for message objects.
+    :param now: Unix seconds, for message objects and delays.
+    :param delays: how long a message may be held back.
     """
     guard = Guard(authenticator, peer_certificate, peer_address, unreadable)
-    root = Root(guard, publisher, healthy, now)
+    root = Root(guard, publisher, healthy, now, delays)
     return GatewaySite(root, reactor, max_connections, upgrades)
 
 

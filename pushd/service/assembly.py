@@ -228,6 +228,19 @@ class Publisher:
         """See `pushd.broker.broker.Broker.publish`."""
         return self._broker.publish(self._policy, principal, topic, payload, qos, retain)
 
+    def schedule(
+        self,
+        principal: Principal,
+        id: str,
+        topic: str,
+        payload: bytes,
+        qos: QoS,
+        retain: bool,
+        delay_s: float,
+    ) -> Deferred[ReasonCode]:
+        """See `pushd.broker.broker.Broker.schedule`."""
+        return self._broker.schedule(self._policy, principal, id, topic, payload, qos, retain, delay_s)
+
 
 def limits_of(settings: LimitSettings) -> Limits:
     """The broker's share of the settings. Their names are the same."""

@@ -6,7 +6,8 @@ Everything here may wait for the disk and belongs into a thread, one call at a t
 A COMMIT that fails leaves open whether it had its effect, and an fsync that failed may claim success when it
 is repeated though the data is lost. So the connection is given up at any failure. The next attempt opens the
 file again and moves what its log holds into the database proper, which writes it anew and reports honestly;
-then ``progress.last_batch`` tells whether the batch is there.
+then the numbers in ``journal`` and ``progress.last_batch`` tell whether the batch is there. What else is
+known of the file is read again as well, so that nothing half done is built upon: see `pushd.storage.backlog`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from typing import NamedTuple
 
 from pushd.broker.records import SavedState
 from pushd.storage import schema
+from pushd.storage.backlog import Backlog
+from pushd.storage.batch import Batch
 from pushd.storage.errors import StoreError
-from pushd.storage.journal import Batch
 from pushd.storage.loader import Loader
+from pushd.storage.messages import Found, read_messages
 from pushd.storage.rows import DamagedRow, Times
 from pushd.storage.salvage import salvage
-from pushd.storage.writer import Places, write
+from pushd.storage.writer import Places
 
 # UPDATE ... FROM is younger than Python 3.10 is on some systems.
 OLDEST_SQLITE = (3, 35, 0)
@@ -87,7 +90,7 @@ class Database:
         self._lock: int | None = None
         self._connection: sqlite3.Connection | None = None
         self._places = Places(1, 1)
-        self._last_batch = 0
+        self._backlog = Backlog(0)
 
     # The life of the file
 
@@ -107,16 +110,19 @@ class Database:
             except _Damaged as problem:
                 warnings += self._recover(str(problem))
                 loaded = self._open_and_read()
-        except StoreError as problem:
-            self.close()
-            raise StoreError(f"{self.path}: {problem}") from problem
-        except (OSError, sqlite3.Error, _Damaged) as problem:
-            self.close()
+        except (OSError, sqlite3.Error, StoreError, _Damaged) as problem:
+            self._let_go()
             raise StoreError(f"{self.path}: {problem}") from problem
         return loaded._replace(warnings=warnings)
 
     def close(self) -> None:
-        """Let go of the file. Its log becomes part of it, if that can be done."""
+        """Let go of the file. Its journal and its log become part of it, if that can be done."""
+        if self._connection is not None and self._backlog:
+            with suppress(sqlite3.Error):
+                self._backlog.fold(self._connection, self._places, self._times())
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._give_up_connection()
         if self._lock is not None:
             os.close(self._lock)
@@ -188,11 +194,13 @@ class Database:
         if schema.version_of(connection) == 0:
             raise DamagedRow("there are no tables in it")
         schema.upgrade(connection, self._steps)
+        self._take_up(connection)
+        if self._backlog:
+            self._places = self._backlog.fold(connection, self._places, self._times())
         loader = Loader(connection, self._times())
-        state = loader.state()
-        numbers, self._places, self._last_batch = loader.numbers(), loader.places(), loader.last_batch()
+        state, numbers = loader.state(), loader.numbers()
         next_number = max(numbers.values(), default=0) + 1
-        return Loaded(state, numbers, next_number, self._last_batch, [])
+        return Loaded(state, numbers, next_number, self._backlog.last_batch, [])
 
     def _open(self) -> sqlite3.Connection:
         connection = connect(self.path)
@@ -256,18 +264,28 @@ class Database:
             connection = self._connection
             if connection is None:
                 connection = self._open_again()
-            if self._last_batch < batch.number:
-                self._commit(connection, batch)
+            if self._backlog.last_batch < batch.number:
+                self._places = self._backlog.write(
+                    connection, batch, self._places, self._times(), self._monotonic()
+                )
         except BaseException:
             self._give_up_connection()
             raise
 
-    def _commit(self, connection: sqlite3.Connection, batch: Batch) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        places = write(connection, batch, self._places, self._times())
-        connection.execute("COMMIT")
-        self._places = places
-        self._last_batch = batch.number
+    # Reading
+
+    def read_messages(self, numbers: Sequence[int]) -> Found:
+        """The messages of some sessions, as far as batches were committed."""
+        try:
+            found = read_messages(self._connection or self._open_again(), numbers, self._times())
+            by_session = dict(zip(numbers, found.messages, strict=True))
+            self._backlog.add_messages(
+                {number: of for number, of in by_session.items() if not isinstance(of, StoreError)}
+            )
+            return found
+        except BaseException:
+            self._give_up_connection()
+            raise
 
     def _open_again(self) -> sqlite3.Connection:
         """After a failure: see the top of this file."""
@@ -275,9 +293,14 @@ class Database:
         (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise sqlite3.OperationalError("another program reads the database")
-        loader = Loader(connection, self._times())
-        self._places, self._last_batch = loader.places(), loader.last_batch()
+        self._take_up(connection)
         return connection
+
+    def _take_up(self, connection: sqlite3.Connection) -> None:
+        """Read how far the file is."""
+        loader = Loader(connection, self._times())
+        self._places = loader.places()
+        self._backlog = Backlog.read(connection, loader.last_batch(), self._times())
 
 
 class _Damaged(Exception):
@@ -292,7 +315,13 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def _check(connection: sqlite3.Connection) -> None:
-    """:raises DamagedRow: SQLite finds the file in disorder."""
+    """
+    Look through the whole file: 0.3 s for a million small messages, two seconds for 2 GB of payloads, and as
+    long as the disk takes to read it. What is damaged would otherwise be found when a client comes for it,
+    with a process around it that can do nothing but to fail; at the start it can be moved aside.
+
+    :raises DamagedRow: SQLite finds the file in disorder.
+    """
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise DamagedRow(verdict)

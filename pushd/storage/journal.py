@@ -1,90 +1,24 @@
 """
 What must be written next: the journal, kept as its sum.
 
-Records come in at the pace of packets, and most of what they say is over soon: a message is queued, sent and
-acknowledged within milliseconds. So a record is not put into a list but applied to the batch that is being
-collected, where it may undo what an earlier one did. What is undone is never written, and while nothing can
-be written (a full disk) the batch grows with what there is to remember, not with what happened.
-
-A batch speaks of sessions by their numbers. A number is given to one session only as long as the process
-lives, so that what concerns an ended session is told from what concerns the next one of the same client.
+Records come in at the pace of packets. Each is applied to the batch that is being collected: see
+`pushd.storage.batch`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from pushd.broker import records as r
-from pushd.broker.message import Message
-
-_NOTHING: Any = object()
-
-# A session's number, and a sequence number or packet identifier of the session.
-Key = tuple[int, int]
-
-
-@dataclass(slots=True)
-class Batch:
-    """
-    Changes to what is written already.
-
-    :ivar number: one more than that of the batch before.
-    :ivar created: sessions of which nothing is written yet.
-    :ivar ended: sessions that are over. What else this batch says of them does not count: see `settle`.
-    :ivar unqueued: messages that are written as queued, and need not be any more.
-    :ivar inflight: in the order of sending: a message; ``None`` for one that is released; or the sequence
-        number of one that is written as queued.
-    :ivar acknowledged: packet identifiers that are written as in flight, and are free. One may be in
-        `inflight` as well: it is used again.
-    :ivar received: packet identifiers that are written (false) or are not (true), and that is wrong.
-    """
-
-    number: int
-    opened: dict[int, r.SessionOpened] = field(default_factory=dict)
-    left: dict[int, float] = field(default_factory=dict)
-    created: set[int] = field(default_factory=set)
-    ended: set[int] = field(default_factory=set)
-    subscriptions: dict[tuple[int, str], r.SubscriptionAdded | None] = field(default_factory=dict)
-    queued: dict[Key, Message] = field(default_factory=dict)
-    unqueued: set[Key] = field(default_factory=set)
-    inflight: dict[Key, Message | int | None] = field(default_factory=dict)
-    acknowledged: set[Key] = field(default_factory=set)
-    received: dict[Key, bool] = field(default_factory=dict)
-    retained: dict[str, Message | None] = field(default_factory=dict)
-    wills: dict[str, r.WillSet | None] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to write."""
-        return bool(
-            self.queued or self.inflight or self.acknowledged or self.unqueued or self.received
-            or self.retained or self.opened or self.left or self.ended or self.subscriptions or self.wills
-        )  # fmt: skip
-
-    def settle(self) -> None:
-        """Forget what concerns sessions that are over, and those that never were written altogether."""
-        ended = self.ended
-        if not ended:
-            return
-        by_numbers: tuple[dict[int, Any], ...] = self.opened, self.left
-        for by_number in by_numbers:
-            for number in ended & by_number.keys():
-                del by_number[number]
-        by_keys: tuple[dict[Any, Any], ...] = self.subscriptions, self.queued, self.inflight, self.received
-        for by_key in by_keys:
-            for key in [key for key in by_key if key[0] in ended]:
-                del by_key[key]
-        for keys in (self.unqueued, self.acknowledged):
-            keys.difference_update([key for key in keys if key[0] in ended])
-        never_written = ended & self.created
-        self.created -= never_written
-        ended -= never_written
+from pushd.storage.batch import Batch
 
 
 class Journal:
     """
     :ivar batch: what was recorded since the last `cut`.
+    :ivar apply: adds a record to the batch, by the kind of record: ``apply[type(record)](record)``. A method
+        for that would double the time that it takes, thrice for each message.
     """
 
     def __init__(self, numbers: dict[str, int], next_number: int, last_batch: int) -> None:
@@ -96,13 +30,13 @@ class Journal:
         self._numbers = numbers
         self._next_number = next_number
         self.batch = Batch(last_batch + 1)
-        self._apply: dict[type, Callable[[Any], None]] = {
+        self.apply: dict[type, Callable[[Any], None]] = {
             kind: getattr(self, name) for kind, name in _METHODS.items()
         }
 
-    def record(self, record: r.Record) -> None:
-        """Add a record to the batch."""
-        self._apply[type(record)](record)
+    def number_of(self, client_id: str) -> int | None:
+        """The number of a client's session; ``None`` if it has none."""
+        return self._numbers.get(client_id)
 
     def cut(self) -> Batch:
         """Begin a new batch. :return: the one that is complete now."""
@@ -141,42 +75,26 @@ class Journal:
         self.batch.queued[self._numbers[record.client_id], record.sequence] = record.message
 
     def _dropped(self, record: r.MessageDropped) -> None:
-        key = self._numbers[record.client_id], record.sequence
-        if self.batch.queued.pop(key, None) is None:
-            self.batch.unqueued.add(key)
+        self.batch.unqueue((self._numbers[record.client_id], record.sequence))
 
     def _assigned(self, record: r.PacketIdAssigned) -> None:
-        number = self._numbers[record.client_id]
-        message = self.batch.queued.pop((number, record.sequence), None)
-        self.batch.inflight[number, record.packet_id] = record.sequence if message is None else message
+        self.batch.send((self._numbers[record.client_id], record.packet_id), record.sequence)
 
     def _released(self, record: r.MessageReleased) -> None:
         key = self._numbers[record.client_id], record.packet_id
-        self._forget_in_flight(key)
+        self.batch.forget_in_flight(key)
         self.batch.inflight[key] = None
 
     def _acknowledged(self, record: r.MessageAcknowledged) -> None:
-        self._forget_in_flight((self._numbers[record.client_id], record.packet_id))
-
-    def _forget_in_flight(self, key: Key) -> None:
-        known = self.batch.inflight.pop(key, _NOTHING)
-        if known is _NOTHING:
-            self.batch.acknowledged.add(key)
-        elif isinstance(known, int):
-            self.batch.unqueued.add((key[0], known))
+        self.batch.forget_in_flight((self._numbers[record.client_id], record.packet_id))
 
     # QoS 2 messages of a session's client
 
     def _received(self, record: r.PacketIdReceived) -> None:
-        self._flip((self._numbers[record.client_id], record.packet_id), True)
+        self.batch.flip((self._numbers[record.client_id], record.packet_id), True)
 
     def _received_released(self, record: r.PacketIdReleased) -> None:
-        self._flip((self._numbers[record.client_id], record.packet_id), False)
-
-    def _flip(self, key: Key, held: bool) -> None:
-        """The two alternate: what comes second undoes what came first."""
-        if self.batch.received.pop(key, held) is held:
-            self.batch.received[key] = held
+        self.batch.flip((self._numbers[record.client_id], record.packet_id), False)
 
     # What concerns no session
 
@@ -185,6 +103,12 @@ class Journal:
 
     def _cleared(self, record: r.RetainedCleared) -> None:
         self.batch.retained[record.topic] = None
+
+    def _scheduled(self, record: r.MessageScheduled) -> None:
+        self.batch.scheduled[record.id] = record
+
+    def _schedule_ended(self, record: r.ScheduleEnded) -> None:
+        self.batch.scheduled[record.id] = None
 
     def _will_set(self, record: r.WillSet) -> None:
         self.batch.wills[record.client_id] = record
@@ -208,6 +132,8 @@ _METHODS: dict[type, str] = {
     r.PacketIdReleased: "_received_released",
     r.RetainedSet: "_retained",
     r.RetainedCleared: "_cleared",
+    r.MessageScheduled: "_scheduled",
+    r.ScheduleEnded: "_schedule_ended",
     r.WillSet: "_will_set",
     r.WillCleared: "_will_cleared",
 }

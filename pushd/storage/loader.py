@@ -1,10 +1,12 @@
-"""What a file remembers, as the broker takes it up."""
+"""
+What a file remembers, as the broker takes it up: all but the messages of sessions, of which it is told sizes
+and expiries. `pushd.storage.messages` reads those when they are asked for.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any
 
 from pushd.broker import records as r
 from pushd.broker.message import Message
@@ -12,21 +14,16 @@ from pushd.mqtt.codes import QoS, RetainHandling
 from pushd.mqtt.packets import SubscriptionRequest
 from pushd.mqtt.packets import Will as WillFields
 from pushd.mqtt.properties import WILL
-from pushd.storage.rows import DamagedRow, Times, read_ids, read_message, read_properties
+from pushd.storage.rows import DamagedRow, Times, read_message, read_properties
 from pushd.storage.writer import Places
 
 
 class Loader:
-    """
-    Reads one file.
-
-    A body is made into a message when it is first asked for; all who wait for it share the payload.
-    """
+    """Reads one file."""
 
     def __init__(self, connection: sqlite3.Connection, times: Times) -> None:
         self._connection = connection
         self._times = times
-        self._bodies: dict[int, Message | tuple[Any, ...]] = {}
 
     def state(self) -> r.SavedState:
         """
@@ -37,23 +34,18 @@ class Loader:
         state = r.SavedState()
         by_number = self._sessions()
         self._read_subscriptions(by_number)
-        self._bodies = {row[0]: row[1:] for row in self._connection.execute(f"{_BODIES} ORDER BY id")}
-        self._read_queues(by_number)
+        self._read_outlines(by_number)
+        for number, count in self._connection.execute(
+            "SELECT session, count(*) FROM inflight GROUP BY session"
+        ):
+            by_number[number].inflight_count = count
+        for (number,) in self._connection.execute("SELECT DISTINCT session FROM received"):
+            by_number[number].has_received = True
         state.sessions = {session.client_id: session for session in by_number.values()}
         state.retained = {message.topic: message for message in self._retained()}
         state.wills = {will.client_id: will for will in self._wills()}
-        self._bodies = {}
+        state.scheduled = {scheduled.id: scheduled for scheduled in self._scheduled()}
         return state
-
-    def load_queue(self, number: int, session: r.SavedSession) -> None:
-        """
-        Read what one session waits for, is in the middle of, and holds.
-
-        :raises DamagedRow: a row that does not say what it should.
-        """
-        only = "WHERE session = ?"
-        self._read_queues({number: session}, only, (number,))
-        self._bodies = {}
 
     def numbers(self) -> dict[str, int]:
         """The numbers of the sessions, by client id."""
@@ -64,7 +56,7 @@ class Loader:
         return Places(self._after("id", "bodies"), self._after("position", "inflight"))
 
     def last_batch(self) -> int:
-        """The number of the last batch that was committed."""
+        """The number of the last batch that the tables have."""
         row = self._connection.execute("SELECT last_batch FROM progress").fetchone()
         if row is None or not isinstance(row[0], int):
             raise DamagedRow("progress: no number")
@@ -95,30 +87,19 @@ class Loader:
             )
             session.subscriptions[filter] = r.SubscriptionAdded(session.client_id, request, identifier)
 
-    def _read_queues(
-        self, by_number: dict[int, r.SavedSession], only: str = "", arguments: tuple[int, ...] = ()
-    ) -> None:
-        """:param only: a WHERE clause for some sessions' rows."""
-        execute = self._connection.execute
-        for number, sequence, *rest in execute(f"{_QUEUED} {only} ORDER BY session, sequence", arguments):
-            by_number[number].queued[sequence] = self._message(*rest)
-        for number, packet_id, body, *rest in execute(f"{_INFLIGHT} {only} ORDER BY position", arguments):
-            message = None if body is None else self._message(body, *rest)
-            by_number[number].inflight[packet_id] = message
-        for number, packet_id in execute(f"SELECT session, packet_id FROM received {only}", arguments):
-            by_number[number].received.add(packet_id)
-
-    def _message(self, body: int, qos: int, retain: int, ids: str | None) -> Message:
-        known = self._bodies.get(body)
-        if known is None:
-            known = self._connection.execute(f"{_BODIES} WHERE id = ?", (body,)).fetchone()[1:]
-        if not isinstance(known, Message):
-            topic, payload, properties, expires_at = known
-            known = read_message(topic, payload, properties, expires_at, self._times)
-            known.qos, known.retain = qos, bool(retain)
-            known.subscription_ids = read_ids(ids)
-            self._bodies[body] = known
-        return known.variant(qos, bool(retain), read_ids(ids))
+    def _read_outlines(self, by_number: dict[int, r.SavedSession]) -> None:
+        # SQLite tells the length of a payload without reading it.
+        rows = self._connection.execute(
+            "SELECT session, sequence, length(payload), expires_at"
+            " FROM queued LEFT JOIN bodies ON id = body ORDER BY session, sequence"
+        )
+        offset = self._times.offset
+        for number, sequence, size, expires_at in rows:
+            session = by_number[number]
+            if session.last_sequence not in (sequence - 1, 0):
+                raise DamagedRow(f"queued: {sequence} follows {session.last_sequence}")
+            session.last_sequence = sequence
+            session.queued.append(size, None if expires_at is None else expires_at - offset)
 
     def _retained(self) -> Iterable[Message]:
         rows = self._connection.execute(
@@ -137,7 +118,11 @@ class Loader:
             fields = WillFields(topic, payload, QoS(qos), bool(retain), read_properties(properties, WILL))
             yield r.WillSet(client_id, username, fields)
 
-
-_BODIES = "SELECT id, topic, payload, properties, expires_at FROM bodies"
-_QUEUED = "SELECT session, sequence, body, qos, retain, subscription_ids FROM queued"
-_INFLIGHT = "SELECT session, packet_id, body, qos, retain, subscription_ids FROM inflight"
+    def _scheduled(self) -> Iterable[r.MessageScheduled]:
+        rows = self._connection.execute(
+            "SELECT id, due_at, topic, payload, properties, expires_at, qos, retain FROM scheduled"
+        )
+        for id, due_at, topic, payload, properties, expires_at, qos, retain in rows:
+            message = read_message(topic, payload, properties, expires_at, self._times)
+            message.qos, message.retain = qos, bool(retain)
+            yield r.MessageScheduled(id, due_at - self._times.offset, message)

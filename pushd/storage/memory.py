@@ -1,7 +1,7 @@
 """
 The store that forgets when the process ends: the reference that every other store is tested against.
 
-It applies each record to a `SavedState` at once, so what it would give back can be looked at at any time.
+It applies each record at once, so what it would give back can be looked at at any time.
 """
 
 from __future__ import annotations
@@ -14,26 +14,35 @@ from zope.interface import implementer
 
 from pushd.broker import records as r
 from pushd.broker.interfaces import IStore
+from pushd.broker.outline import Outline
 
 
 @implementer(IStore)
 class MemoryStore:
     """
-    :ivar state: what is recorded so far.
+    :ivar state: what is recorded so far, but for what sessions know of their messages: see `load`.
+    :ivar messages: of each session, by client id.
     """
 
     failing: str | None = None
 
     def __init__(self) -> None:
         self.state = r.SavedState()
+        self.messages: dict[str, r.SavedMessages] = {}
         self.pending = False
 
     def load(self) -> r.SavedState:
+        for client_id, session in self.state.sessions.items():
+            _outline(session, self.messages[client_id])
         return self.state
+
+    def load_messages(self, client_id: str) -> r.SavedMessages:
+        kept = self.messages.get(client_id, _NOTHING)
+        return r.SavedMessages(dict(kept.queued), dict(kept.inflight), set(kept.received))
 
     def record(self, record: r.Record) -> None:
         self.pending = True
-        _APPLY[type(record)](self.state, record)
+        _APPLY[type(record)](self, record)
 
     def barrier(self) -> Deferred[None]:
         self.pending = False
@@ -43,80 +52,103 @@ class MemoryStore:
         return self.barrier()
 
 
-def _opened(state: r.SavedState, record: r.SessionOpened) -> None:
-    session = state.sessions.get(record.client_id)
+_NOTHING = r.SavedMessages()
+
+
+def _outline(session: r.SavedSession, messages: r.SavedMessages) -> None:
+    """Say in a session what there is of its messages."""
+    session.queued = Outline()
+    for message in messages.queued.values():
+        session.queued.append(len(message.payload), message.expires_at)
+    session.last_sequence = max(messages.queued, default=0)
+    session.inflight_count = len(messages.inflight)
+    session.has_received = bool(messages.received)
+
+
+def _opened(store: MemoryStore, record: r.SessionOpened) -> None:
+    session = store.state.sessions.get(record.client_id)
     if session is None:
         session = r.SavedSession(record.client_id, record.username, record.expiry_s)
-        state.sessions[record.client_id] = session
+        store.state.sessions[record.client_id] = session
+        store.messages[record.client_id] = r.SavedMessages()
     session.username = record.username
     session.expiry_s = record.expiry_s
     session.left_at = None
 
 
-def _left(state: r.SavedState, record: r.SessionLeft) -> None:
-    state.sessions[record.client_id].left_at = record.at
+def _left(store: MemoryStore, record: r.SessionLeft) -> None:
+    store.state.sessions[record.client_id].left_at = record.at
 
 
-def _ended(state: r.SavedState, record: r.SessionEnded) -> None:
-    state.sessions.pop(record.client_id, None)
+def _ended(store: MemoryStore, record: r.SessionEnded) -> None:
+    store.state.sessions.pop(record.client_id, None)
+    store.messages.pop(record.client_id, None)
 
 
-def _subscribed(state: r.SavedState, record: r.SubscriptionAdded) -> None:
-    state.sessions[record.client_id].subscriptions[record.request.filter] = record
+def _subscribed(store: MemoryStore, record: r.SubscriptionAdded) -> None:
+    store.state.sessions[record.client_id].subscriptions[record.request.filter] = record
 
 
-def _unsubscribed(state: r.SavedState, record: r.SubscriptionRemoved) -> None:
-    state.sessions[record.client_id].subscriptions.pop(record.filter, None)
+def _unsubscribed(store: MemoryStore, record: r.SubscriptionRemoved) -> None:
+    store.state.sessions[record.client_id].subscriptions.pop(record.filter, None)
 
 
-def _queued(state: r.SavedState, record: r.MessageQueued) -> None:
-    state.sessions[record.client_id].queued[record.sequence] = record.message
+def _queued(store: MemoryStore, record: r.MessageQueued) -> None:
+    store.messages[record.client_id].queued[record.sequence] = record.message
 
 
-def _dropped(state: r.SavedState, record: r.MessageDropped) -> None:
-    state.sessions[record.client_id].queued.pop(record.sequence, None)
+def _dropped(store: MemoryStore, record: r.MessageDropped) -> None:
+    store.messages[record.client_id].queued.pop(record.sequence, None)
 
 
-def _assigned(state: r.SavedState, record: r.PacketIdAssigned) -> None:
-    session = state.sessions[record.client_id]
-    session.inflight[record.packet_id] = session.queued.pop(record.sequence)
+def _assigned(store: MemoryStore, record: r.PacketIdAssigned) -> None:
+    messages = store.messages[record.client_id]
+    messages.inflight[record.packet_id] = messages.queued.pop(record.sequence)
 
 
-def _released(state: r.SavedState, record: r.MessageReleased) -> None:
-    inflight = state.sessions[record.client_id].inflight
+def _released(store: MemoryStore, record: r.MessageReleased) -> None:
+    inflight = store.messages[record.client_id].inflight
     inflight.pop(record.packet_id, None)  # to the end: PUBRELs go out in the order of the PUBRECs
     inflight[record.packet_id] = None
 
 
-def _acknowledged(state: r.SavedState, record: r.MessageAcknowledged) -> None:
-    state.sessions[record.client_id].inflight.pop(record.packet_id, None)
+def _acknowledged(store: MemoryStore, record: r.MessageAcknowledged) -> None:
+    store.messages[record.client_id].inflight.pop(record.packet_id, None)
 
 
-def _received(state: r.SavedState, record: r.PacketIdReceived) -> None:
-    state.sessions[record.client_id].received.add(record.packet_id)
+def _received(store: MemoryStore, record: r.PacketIdReceived) -> None:
+    store.messages[record.client_id].received.add(record.packet_id)
 
 
-def _received_released(state: r.SavedState, record: r.PacketIdReleased) -> None:
-    state.sessions[record.client_id].received.discard(record.packet_id)
+def _received_released(store: MemoryStore, record: r.PacketIdReleased) -> None:
+    store.messages[record.client_id].received.discard(record.packet_id)
 
 
-def _retained(state: r.SavedState, record: r.RetainedSet) -> None:
-    state.retained[record.message.topic] = record.message
+def _retained(store: MemoryStore, record: r.RetainedSet) -> None:
+    store.state.retained[record.message.topic] = record.message
 
 
-def _cleared(state: r.SavedState, record: r.RetainedCleared) -> None:
-    state.retained.pop(record.topic, None)
+def _cleared(store: MemoryStore, record: r.RetainedCleared) -> None:
+    store.state.retained.pop(record.topic, None)
 
 
-def _will_set(state: r.SavedState, record: r.WillSet) -> None:
-    state.wills[record.client_id] = record
+def _scheduled(store: MemoryStore, record: r.MessageScheduled) -> None:
+    store.state.scheduled[record.id] = record
 
 
-def _will_cleared(state: r.SavedState, record: r.WillCleared) -> None:
-    state.wills.pop(record.client_id, None)
+def _schedule_ended(store: MemoryStore, record: r.ScheduleEnded) -> None:
+    store.state.scheduled.pop(record.id, None)
 
 
-_APPLY: dict[type, Callable[[r.SavedState, Any], None]] = {
+def _will_set(store: MemoryStore, record: r.WillSet) -> None:
+    store.state.wills[record.client_id] = record
+
+
+def _will_cleared(store: MemoryStore, record: r.WillCleared) -> None:
+    store.state.wills.pop(record.client_id, None)
+
+
+_APPLY: dict[type, Callable[[MemoryStore, Any], None]] = {
     r.SessionOpened: _opened,
     r.SessionLeft: _left,
     r.SessionEnded: _ended,
@@ -131,6 +163,8 @@ _APPLY: dict[type, Callable[[r.SavedState, Any], None]] = {
     r.PacketIdReleased: _received_released,
     r.RetainedSet: _retained,
     r.RetainedCleared: _cleared,
+    r.MessageScheduled: _scheduled,
+    r.ScheduleEnded: _schedule_ended,
     r.WillSet: _will_set,
     r.WillCleared: _will_cleared,
 }

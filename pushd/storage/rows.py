@@ -88,10 +88,14 @@ def read_ids(text: str | None) -> tuple[int, ...]:
 def read_message(
     topic: str, payload: bytes, properties: bytes | None, expires_at: float | None, times: Times
 ) -> Message:
-    """A publication as a row has it, to make variants of."""
-    return Message(
-        topic, payload, properties=read_properties(properties) or None, expires_at=times.read(expires_at)
-    )
+    """
+    A publication as a row has it, to make variants of: most are sent at QoS 1, as this one is.
+
+    :raises DamagedRow: it is none.
+    """
+    if type(topic) is not str or type(payload) is not bytes:
+        raise DamagedRow("a topic that is no text, or a payload that is no bytes")
+    return Message(topic, payload, 1, False, read_properties(properties) or None, times.read(expires_at))
 
 
 # A step of SQLite lets go of the interpreter's lock and has to get it back from a busy reactor, which may

@@ -9,13 +9,16 @@ Nothing is taken over that does not say what it should, or that is of no use by 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from typing import Any
 
 from pushd.mqtt.codes import PacketType
 from pushd.mqtt.properties import WILL
-from pushd.storage.rows import DamagedRow, read_ids, read_properties
+from pushd.storage.blob import unpack
+from pushd.storage.loader import Loader
+from pushd.storage.rows import DamagedRow, Times, read_ids, read_properties
+from pushd.storage.writer import write
 
 Row = tuple[Any, ...]
 
@@ -37,6 +40,10 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
         "client_id": _TEXT, "username": _TEXT_OR_NOT, "topic": _TEXT, "payload": _BYTES, "qos": _NUMBER,
         "retain": _NUMBER, "properties": _BYTES_OR_NOT,
     },
+    "scheduled": {
+        "id": _TEXT, "due_at": (float,), "topic": _TEXT, "payload": _BYTES, "qos": _NUMBER,
+        "retain": _NUMBER, "properties": _BYTES_OR_NOT, "expires_at": _TIME_OR_NOT,
+    },
     "bodies": {
         "id": _NUMBER, "topic": _TEXT, "payload": _BYTES, "properties": _BYTES_OR_NOT,
         "expires_at": _TIME_OR_NOT,
@@ -55,6 +62,8 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "received": {"session": _NUMBER, "packet_id": _NUMBER},
 }  # fmt: skip
+
+_TIMES = Times(0.0)  # as they stand in the rows
 
 # Rows whose session or body was lost, and bodies that nobody needs any more.
 _USELESS = (
@@ -86,14 +95,50 @@ def salvage(damaged: sqlite3.Connection, into: sqlite3.Connection) -> str:
         for table in TABLES:
             for row in _rows(damaged, into, table):
                 _take(into, table, row)
+        lost = _apply_journal(damaged, into)
     for sql in _USELESS:
         into.execute(sql)
+    _close_gaps(into)
     counts = {table: _count(into, table) for table in TABLES}
     into.execute("COMMIT")
+    journal = f" Of its journal, {lost} entries could not be read." if lost else ""
     if not any(counts.values()):
-        return "Nothing of it could be read: pushd starts with an empty store."
+        return f"Nothing of it could be read: pushd starts with an empty store.{journal}"
     kept = ", ".join(f"{count} {table}" for table, count in counts.items())
-    return f"What could be read of it is recovered: {kept}."
+    return f"What could be read of it is recovered: {kept}.{journal}"
+
+
+def _apply_journal(damaged: sqlite3.Connection, into: sqlite3.Connection) -> int:
+    """
+    Write what the journal has into the tables.
+
+    :return: how many rows of it make no sense.
+    """
+    rows: dict[Any, Any] = dict(_from_both_ends(damaged, "journal", ("number", "changes"), "", "rowid", ()))
+    lost = 0
+    for number, blob in sorted(rows.items()):
+        into.execute("SAVEPOINT entry")
+        try:
+            write(into, unpack(number, blob, _TIMES), Loader(into, _TIMES).places(), _TIMES)
+        except (DamagedRow, OverflowError, sqlite3.IntegrityError):
+            into.execute("ROLLBACK TO entry")
+            lost += 1
+        into.execute("RELEASE entry")
+    return lost
+
+
+def _close_gaps(into: sqlite3.Connection) -> None:
+    """Number the queues anew that have lost messages: what waits for a session has numbers without gaps."""
+    torn = into.execute(
+        "SELECT session FROM queued GROUP BY session HAVING max(sequence) - min(sequence) >= count(*)"
+    ).fetchall()
+    for session in torn:
+        rows = into.execute("SELECT sequence FROM queued WHERE session = ? ORDER BY sequence", session)
+        for number, (sequence,) in enumerate(rows.fetchall(), 1):
+            into.execute(
+                "UPDATE queued SET sequence = ? WHERE session = ? AND sequence = ?",
+                (number, *session, sequence),
+            )
 
 
 def _rows(damaged: sqlite3.Connection, into: sqlite3.Connection, table: str) -> Iterator[Row]:
@@ -101,18 +146,18 @@ def _rows(damaged: sqlite3.Connection, into: sqlite3.Connection, table: str) -> 
     key, second = list(TABLES[table])[:2]
     if key != "session":
         # In the order of the pages, whatever else the table has an index for.
-        yield from _from_both_ends(damaged, table, "", "rowid", ())
+        yield from _from_both_ends(damaged, table, TABLES[table], "", "rowid", ())
         return
     for (number,) in into.execute("SELECT id FROM sessions").fetchall():
-        yield from _from_both_ends(damaged, table, "WHERE session = ?", second, (number,))
+        yield from _from_both_ends(damaged, table, TABLES[table], "WHERE session = ?", second, (number,))
 
 
 def _from_both_ends(
-    damaged: sqlite3.Connection, table: str, only: str, key: str, arguments: Row
+    damaged: sqlite3.Connection, table: str, columns: Iterable[str], only: str, key: str, arguments: Row
 ) -> Iterator[Row]:
-    columns = ", ".join(TABLES[table])
+    names = ", ".join(columns)
     for direction in ("ASC", "DESC"):
-        sql = f"SELECT {columns} FROM {table} {only} ORDER BY {key} {direction}"
+        sql = f"SELECT {names} FROM {table} {only} ORDER BY {key} {direction}"
         try:
             yield from damaged.execute(sql, arguments)
         except sqlite3.Error:
@@ -134,6 +179,8 @@ def _check(table: str, row: Row) -> None:
         if type(value) not in kinds:
             raise DamagedRow(column)
         if column in ("qos", "retain_handling") and not 0 <= value <= 2:
+            raise DamagedRow(column)
+        if column == "sequence" and value < 1:
             raise DamagedRow(column)
         if column == "properties":
             read_properties(value, WILL if table == "wills" else PacketType.PUBLISH)

@@ -6,6 +6,9 @@ written by a thread (`pushd.storage.database`); what is recorded while that goes
 barriers that were asked for meanwhile share its commit. So the slower the disk, the larger the batches: a
 commit costs one fsync whether it holds one message or a thousand.
 
+The messages of sessions are not kept in memory: they are read when a client comes back
+(`pushd.storage.messages`), in the same thread and in between.
+
 While a batch cannot be written (a full disk, an I/O error) it is kept and tried again, its barriers wait, and
 `SqliteStore.failing` says why.
 """
@@ -15,19 +18,36 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pushd.broker.interfaces import IStore
-from pushd.broker.records import Record, SavedState
+from pushd.broker.records import Record, SavedMessages, SavedState
 from pushd.storage import schema
+from pushd.storage.batch import Batch
 from pushd.storage.database import Database, Durability, Loaded
-from pushd.storage.journal import Batch, Journal
+from pushd.storage.errors import StoreError
+from pushd.storage.journal import Journal
+from pushd.storage.messages import Found
+
+
+class _Read(NamedTuple):
+    """
+    Somebody wants to have a session's messages.
+
+    :ivar batch: must be durable first.
+    :ivar session: its number.
+    """
+
+    batch: int
+    session: int
+    result: Deferred[SavedMessages]
 
 
 @implementer(IStore)
@@ -49,6 +69,9 @@ class SqliteStore:
     # age of a batch on, who asks for a barrier sleeps for the shortest time that there is.
     PATIENCE_S = 0.005
     NAP_S = 0.00002
+
+    # Of so many sessions messages are read in one go, when a fleet comes back; commits are made in between.
+    READS = 64
 
     _log = Logger()
 
@@ -79,13 +102,19 @@ class SqliteStore:
         self._monotonic = monotonic
         self._sleep = sleep
         self._journal = Journal({}, 1, 0)
+        self._apply = self._journal.apply
         self._writing: Batch | None = None
-        self._writing_since = 0.0
+        self._durable = 0  # the number of the last batch that is
+        # One thing at a time is done in the thread: what, and whom to give the result.
+        self._task: tuple[Callable[[Any], None], Callable[..., Any], tuple[Any, ...]] | None = None
+        self._task_since = 0.0
         self._barriers: deque[tuple[int, Deferred[None]]] = deque()  # with the batch that each waits for
+        self._reads: deque[_Read] = deque()
         self._flush_call: IDelayedCall | None = None
         self._retry_call: IDelayedCall | None = None
         self._retry_s = self.FIRST_RETRY_S
         self._closing = False
+        self._ended = False
         self._closed: Deferred[None] = Deferred()
 
     def load(self) -> Deferred[SavedState]:
@@ -102,34 +131,53 @@ class SqliteStore:
         for warning in loaded.warnings:
             self._log.error("{warning}", warning=warning)
         self._journal = Journal(loaded.numbers, loaded.next_number, loaded.last_batch)
+        self._apply = self._journal.apply
+        self._durable = loaded.last_batch
         return loaded.state
+
+    def load_messages(self, client_id: str) -> Deferred[SavedMessages]:
+        """
+        The messages of one session, by all that was recorded before. While nothing can be written, it waits.
+        See `pushd.storage.messages` for messages that cannot be read.
+
+        The Deferred fails with `StoreError` if nothing of the session's can be read.
+        """
+        number = self._journal.number_of(client_id)
+        if number is None:
+            return succeed(SavedMessages())
+        last = self._last_batch()
+        read = _Read(self._durable if last is None else last.number, number, Deferred())
+        self._reads.append(read)
+        self._write_wanted()
+        self._read_next()
+        return read.result
 
     def record(self, record: Record) -> None:
         """Append one record. Cheap, never blocks, never fails."""
         if not self.pending:
             self.pending = True
             self._flush_soon()
-        self._journal.record(record)
+        self._apply[type(record)](record)
 
     def barrier(self) -> Deferred[None]:
         """A Deferred that fires when everything recorded before is durable."""
         barrier: Deferred[None] = Deferred()
-        last = self._journal.batch if self._journal.batch else self._writing
-        if last is not None:
-            self._barriers.append((last.number, barrier))
-            if self._writing is None:
-                self._write_next()
-            elif self.failing is None and self._monotonic() - self._writing_since > self.PATIENCE_S:
-                self._sleep(self.NAP_S)
-        else:
+        last = self._last_batch()
+        if last is None:
             self.pending = False  # what was recorded has undone itself
             barrier.callback(None)
+            return barrier
+        self._barriers.append((last.number, barrier))
+        if self._task is None:
+            self._write_next()
+        elif self.failing is None and self._monotonic() - self._task_since > self.PATIENCE_S:
+            self._sleep(self.NAP_S)
         return barrier
 
     def close(self) -> Deferred[None]:
         """
         Make everything durable and let go of the file. If that cannot be done now, it will not be done: no
-        barrier of it fires, and the log says so.
+        barrier of it fires, and the log says so. Messages are not read any more.
         """
         self._closing = True
         if self._flush_call is not None:
@@ -137,12 +185,14 @@ class SqliteStore:
             self._flush_call = None
         if self._retry_call is not None:
             self._retry_call.cancel()
-            self._write()
-        elif self._journal.batch:
-            self._write_next()
-        elif self._writing is None:
-            self._end()
+            self._try_for_the_last_time()
+        self._write_wanted()
+        self._end_if_done()
         return self._closed
+
+    def _last_batch(self) -> Batch | None:
+        """The newest that is not durable; ``None`` if everything is."""
+        return self._journal.batch if self._journal.batch else self._writing
 
     # Writing
 
@@ -156,51 +206,95 @@ class SqliteStore:
 
     def _write_next(self) -> None:
         """Have the batch written that is being collected, unless there is nothing in it or one is at it."""
-        if self._writing is None and self._journal.batch:
+        if self._task is None and self._journal.batch:
             self._writing = self._journal.cut()
-            self._writing_since = self._monotonic()
-            self._write()
+            self._do(self._written, self._database.write, self._writing)
+        self._is_pending()
+
+    def _write_wanted(self) -> None:
+        """Write what is being collected if anybody waits for it; else soon."""
+        if self._task is not None:
+            return
+        last_waited_for = max(waiting[-1][0] if waiting else 0 for waiting in (self._barriers, self._reads))
+        if not self._closing and last_waited_for <= self._durable:
+            if self._journal.batch:
+                self._flush_soon()
+        elif self._journal.batch:
+            self._write_next()
+        else:  # what was waited for has undone itself
+            self._durable = self._journal.cut().number
+            self._fire_barriers()
+            self._read_next()
+
+    def _written(self, _: None) -> None:
+        assert self._writing is not None
+        self._durable = self._writing.number
+        self._writing = None
+        # The next is on its way to the disk while those who waited for this one go on.
+        self._read_next()
+        self._write_wanted()
+        self._is_pending()
+        self._fire_barriers()
+
+    def _fire_barriers(self) -> None:
+        while self._barriers and self._barriers[0][0] <= self._durable:
+            self._barriers.popleft()[1].callback(None)
+
+    def _is_pending(self) -> None:
         self.pending = self._writing is not None or bool(self._journal.batch)
 
-    def _write(self) -> None:
-        self._retry_call = None
-        written = self._in_thread(self._database.write, self._writing)
-        written.addCallbacks(self._written, self._not_written, callbackArgs=(self._writing,))
+    # Reading
 
-    def _written(self, _: None, batch: Batch) -> None:
+    def _read_next(self) -> None:
+        """Have the messages read that are asked for, those of some sessions at a time."""
+        if self._task is not None or self._closing:
+            return
+        reads = [read for read in islice(self._reads, self.READS) if read.batch <= self._durable]
+        if reads:
+            self._do(self._have_read, self._database.read_messages, [read.session for read in reads])
+
+    def _have_read(self, found: Found) -> None:
+        for problem in found.damage:
+            self._log.error("Messages cannot be read: {problem}", problem=problem)
+        reads = [self._reads.popleft() for _ in range(len(found.messages))]
+        # Writing first: who waits for a commit does not wait for all of a fleet that comes back.
+        self._write_wanted()
+        self._read_next()
+        for read, messages in zip(reads, found.messages, strict=True):
+            if isinstance(messages, StoreError):
+                read.result.errback(messages)
+            else:
+                read.result.callback(messages)
+
+    # What is done in the thread
+
+    def _do(self, done: Callable[[Any], None], function: Callable[..., Any], *arguments: Any) -> None:
+        self._task = done, function, arguments
+        self._task_since = self._monotonic()
+        self._try()
+
+    def _try(self) -> None:
+        self._retry_call = None
+        assert self._task is not None
+        _, function, arguments = self._task
+        self._in_thread(function, *arguments).addCallbacks(self._did, self._did_not)
+
+    def _did(self, result: Any) -> None:
         if self.failing is not None:
             self._log.info("The store is writing again.", log_type="notice")
             self.failing = None
             self._retry_s = self.FIRST_RETRY_S
-        self._writing = None
-        self._go_on(batch.number)
-        # The next is on its way to the disk while those who waited for this one go on.
-        while self._barriers and self._barriers[0][0] <= batch.number:
-            self._barriers.popleft()[1].callback(None)
-        if self._closing and self._writing is None:
-            self._end()
+        assert self._task is not None
+        done, _, _ = self._task
+        self._task = None
+        done(result)
+        if self._closing:
+            self._end_if_done()
 
-    def _go_on(self, written: int) -> None:
-        """Write the next batch, if anybody waits for it."""
-        waited_for = bool(self._barriers) and self._barriers[-1][0] > written
-        if waited_for or self._closing:
-            self._write_next()
-        elif self._journal.batch:
-            self._flush_soon()
-        else:
-            self.pending = False
-
-    def _end(self) -> None:
-        if not self._closed.called:
-            self._in_thread(self._database.close).addBoth(lambda _: self._closed.callback(None))
-
-    # Trouble
-
-    def _not_written(self, failure: Failure) -> None:
+    def _did_not(self, failure: Failure) -> None:
         reason = failure.getErrorMessage() or repr(failure.value)
         if self._closing:
-            self._log.error("The store ends without what could not be written: {reason}", reason=reason)
-            self._end()
+            self._give_up(reason)
             return
         if self.failing != reason:
             self._log.error(
@@ -209,5 +303,32 @@ class SqliteStore:
             )
         self.failing = reason
         self._journal.batch.settle()  # it may have to grow for a long time
-        self._retry_call = self._call_later(self._retry_s, self._write)
+        self._retry_call = self._call_later(self._retry_s, self._try)
         self._retry_s = min(2 * self._retry_s, self.LAST_RETRY_S)
+
+    # The end
+
+    def _try_for_the_last_time(self) -> None:
+        self._retry_call = None
+        if self._writing is not None:
+            self._try()
+        else:
+            self._task = None  # nobody needs messages any more
+
+    def _give_up(self, reason: str) -> None:
+        if self._writing is not None:
+            self._log.error("The store ends without what could not be written: {reason}", reason=reason)
+            self._end()
+        else:
+            self._task = None
+            self._write_wanted()
+            self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._task is None and not self._journal.batch:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._in_thread(self._database.close).addBoth(lambda _: self._closed.callback(None))

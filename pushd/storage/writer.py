@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pushd.broker.message import Message
-from pushd.storage.journal import Batch, Key
+from pushd.storage.batch import Batch, Key
 from pushd.storage.rows import Statement, Times, written_ids, written_properties
 
 Row = tuple[Any, ...]
@@ -61,6 +61,12 @@ RETAIN = Statement(
     "INSERT OR REPLACE INTO retained (topic, payload, qos, retain, properties, expires_at) VALUES {rows}", 6
 )
 CLEAR = Statement("DELETE FROM retained WHERE topic IN (SELECT column1 FROM (VALUES {rows}))", 1)
+SCHEDULE = Statement(
+    "INSERT OR REPLACE INTO scheduled (id, due_at, topic, payload, qos, retain, properties, expires_at)"
+    " VALUES {rows}",
+    8,
+)
+UNSCHEDULE = Statement("DELETE FROM scheduled WHERE id IN (SELECT column1 FROM (VALUES {rows}))", 1)
 GIVE_WILL = Statement(
     "INSERT OR REPLACE INTO wills (client_id, username, topic, payload, qos, retain, properties)"
     " VALUES {rows}",
@@ -89,6 +95,7 @@ def write(connection: sqlite3.Connection, batch: Batch, places: Places, times: T
     _write_messages(connection, batch, places, times)
     _write_received(connection, batch)
     _write_retained(connection, batch, times)
+    _write_scheduled(connection, batch, times)
     _write_wills(connection, batch)
     connection.execute("UPDATE progress SET last_batch = ?", (batch.number,))
     return places
@@ -215,6 +222,27 @@ def _write_retained(connection: sqlite3.Connection, batch: Batch, times: Times) 
             )
             for topic, message in batch.retained.items()
             if message is not None
+        ),
+    )
+
+
+def _write_scheduled(connection: sqlite3.Connection, batch: Batch, times: Times) -> None:
+    UNSCHEDULE.run(connection, ((id,) for id, scheduled in batch.scheduled.items() if scheduled is None))
+    SCHEDULE.run(
+        connection,
+        (
+            (
+                id,
+                times.written(scheduled.due_at),
+                scheduled.message.topic,
+                scheduled.message.payload,
+                int(scheduled.message.qos),
+                int(scheduled.message.retain),
+                written_properties(scheduled.message.properties),
+                times.written(scheduled.message.expires_at),
+            )
+            for id, scheduled in batch.scheduled.items()
+            if scheduled is not None
         ),
     )
 

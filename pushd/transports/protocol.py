@@ -123,6 +123,11 @@ class MQTTProtocol:
         """Whether it has not ended, nor begun to."""
         return self._state.phase is not Phase.CLOSED
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much was written that the peer has not taken, as far as we know."""
+        return self._unsent
+
     # Called by Twisted
 
     def makeConnection(self, transport: Transport) -> None:  # type: ignore[override]  # narrower than ITransport

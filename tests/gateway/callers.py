@@ -15,7 +15,8 @@ from zope.interface.verify import verifyObject
 
 from pushd.broker.interfaces import Credentials, IAuthenticator, Principal, Verdict
 from pushd.gateway.channel import GatewayChannel
-from pushd.gateway.site import make_site
+from pushd.gateway.delays import DelayRange
+from pushd.gateway.site import NTFYS_DELAYS, make_site
 from pushd.mqtt.codes import QoS, ReasonCode
 
 NOW = 1_700_000_000.9
@@ -48,6 +49,7 @@ class Press:
 
     answer: ReasonCode | Deferred[ReasonCode] | Exception = ReasonCode.SUCCESS
     published: list[tuple[str, bytes, QoS, bool]] = field(default_factory=list)
+    scheduled: list[tuple[str, float]] = field(default_factory=list)  # id and delay, beside `published`
     principals: list[Principal] = field(default_factory=list)
 
     def publish(
@@ -58,6 +60,19 @@ class Press:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer if isinstance(self.answer, Deferred) else succeed(self.answer)
+
+    def schedule(
+        self,
+        principal: Principal,
+        id: str,
+        topic: str,
+        payload: bytes,
+        qos: QoS,
+        retain: bool,
+        delay_s: float,
+    ) -> Deferred[ReasonCode]:
+        self.scheduled.append((id, delay_s))
+        return self.publish(principal, topic, payload, qos, retain)
 
 
 @dataclass
@@ -95,7 +110,11 @@ class Caller:
     """One connection to a gateway, as its caller sees it."""
 
     def __init__(
-        self, press: Press | None = None, doorkeeper: Doorkeeper | None = None, healthy: bool = True
+        self,
+        press: Press | None = None,
+        doorkeeper: Doorkeeper | None = None,
+        healthy: bool = True,
+        delays: DelayRange = NTFYS_DELAYS,
     ) -> None:
         self.press = press or Press()
         self.doorkeeper = doorkeeper or Doorkeeper()
@@ -109,6 +128,7 @@ class Caller:
             peer_address=lambda transport: f"caller of {type(transport).__name__}",
             unreadable=lambda credentials, shown: self.unreadable.append((credentials, shown)),
             now=lambda: NOW,
+            delays=delays,
         )
         self.connect()
 

@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.gateway.delays import DelayRange
 from pushd.mqtt.codes import QoS, ReasonCode
 from tests.gateway.callers import Caller, Doorkeeper, Press
 
@@ -73,6 +74,56 @@ class PushTests(SynchronousTestCase):
             caller = Caller()
             self.assertEqual(caller.post(target, b"x").code, code)
             self.assertEqual(caller.press.published, [])
+
+
+class DelayTests(SynchronousTestCase):
+    """ntfy's ``delay``, ``at`` and ``in``"""
+
+    def test_the_broker_is_given_the_message_and_how_long_it_waits(self) -> None:
+        """The answer tells the time of the delivery, and the id under which the message waits."""
+        caller = Caller()
+        answer = caller.post("/t?retain=1", b"x", "In: 30 min\r\n")
+        self.assertEqual((answer.status, answer.json["time"]), (200, 1_700_001_800))
+        self.assertEqual(caller.press.scheduled, [(answer.json["id"], 1800.0)])
+        self.assertEqual(caller.press.published, [("t", b"x", QoS.AT_LEAST_ONCE, True)])
+
+    def test_in_every_spelling(self) -> None:
+        """All of ntfy's headers and query names, and the field of its object."""
+        caller = Caller()
+        for name in ("X-Delay", "Delay", "X-At", "At", "X-In", "In"):
+            self.assertEqual(caller.post("/t", b"x", f"{name}: 1h\r\n").json["time"], 1_700_003_600)
+            self.assertEqual(caller.post(f"/t?{name.lower()}=1700003600", b"x").json["time"], 1_700_003_600)
+        self.assertEqual(caller.post("/", b'{"topic":"t","delay":"1h"}').json["time"], 1_700_003_600)
+        self.assertEqual(caller.post("/", b'{"topic":"t","delay":1700003600}').json["time"], 1_700_003_600)
+        self.assertEqual(len(caller.press.scheduled), 14)
+
+    def test_what_is_refused(self) -> None:
+        """Nothing is published instead, neither now nor later."""
+        codes = {"delay=9s": 40005, "delay=73h": 40006, "delay=soon": 40004, "delay=no": 40004}
+        for query, code in {**codes, "delay=1h&cache=no": 40002, "delay=1h&email=a@b.c": 40001}.items():
+            caller = Caller()
+            self.assertEqual(caller.post(f"/t?{query}", b"x").code, code, query)
+            self.assertEqual(caller.press.published, [], query)
+
+    def test_the_answer_waits_for_the_store(self) -> None:
+        """200 means that it will be delivered, come what may."""
+        stored: Deferred[ReasonCode] = Deferred()
+        caller = Caller(Press(stored))
+        head = b"POST /t HTTP/1.1\r\nHost: h\r\nIn: 1h\r\nContent-Length: 1\r\n\r\nx"
+        self.assertEqual(caller.send(head), [])
+        stored.callback(ReasonCode.SUCCESS)
+        self.assertEqual([answer.status for answer in caller.answers()], [200])
+
+    def test_the_brokers_refusals(self) -> None:
+        """As for what is published now: "not yours", and no room for more that waits."""
+        for reason, code in {ReasonCode.NOT_AUTHORIZED: 40301, ReasonCode.QUOTA_EXCEEDED: 50700}.items():
+            self.assertEqual(Caller(Press(reason)).post("/t?in=1h", b"x").code, code)
+
+    def test_the_range_is_up_to_the_listener(self) -> None:
+        """ntfy's 10 seconds to 3 days are a default."""
+        caller = Caller(delays=DelayRange(min_s=0, max_s=5))
+        self.assertEqual(caller.post("/t?in=1s", b"x").status, 200)
+        self.assertEqual(caller.post("/t?in=6s", b"x").code, 40006)
 
 
 class RefusedByTheBrokerTests(SynchronousTestCase):

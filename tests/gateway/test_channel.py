@@ -221,7 +221,7 @@ class PatienceTests(SynchronousTestCase):
         caller = Caller(Press(stored))
         self.assertEqual(caller.send(HEAD + b"Content-Length: 1\r\n\r\na"), [])
         caller.clock.advance(REQUEST_S)
-        self.assertEqual([answer.code for answer in caller.answers()], [50400])
+        self.assertEqual([answer.code for answer in caller.answers()], [50300])
         stored.callback(ReasonCode.SUCCESS)
         self.assertEqual(caller.answers(), [])
         self.assertFalse(caller.hung_up)

@@ -154,6 +154,20 @@ class DeliveryTests(SynchronousTestCase):
         self.assertIs(of_headers(Cache="yes").qos, QoS.AT_LEAST_ONCE)
 
 
+class DelayTests(SynchronousTestCase):
+    """``delay``: read here as text only, for parameters do not know what time it is"""
+
+    def test_it_is_passed_on_as_it_was_said(self) -> None:
+        """Under each of its names."""
+        for alias in ALIASES["delay"]:
+            self.assertEqual(of_query(**{alias: "tomorrow, 3pm"}).delay, "tomorrow, 3pm")
+
+    def test_what_is_not_kept_cannot_wait(self) -> None:
+        """``cache=no`` and a delay contradict each other."""
+        error = self.assertRaises(Refusal, of_query, delay="1h", cache="no", qos="2")
+        self.assertIs(error.problem, problems.DELAY_NO_CACHE)
+
+
 class NotOfferedTests(SynchronousTestCase):
     """What cannot be honoured is refused, never dropped"""
 

@@ -31,6 +31,8 @@ class CatalogueTests(SynchronousTestCase):
             "JSON_INVALID": 40024,
         }
         known |= {"EMAIL_OFF": 40001, "CALL_OFF": 40032, "ICON_INVALID": 40021, "ACTIONS_INVALID": 40018}
+        known |= {"DELAY_NO_CACHE": 40002, "DELAY_INVALID": 40004}
+        known |= {"DELAY_TOO_SMALL": 40005, "DELAY_TOO_LARGE": 40006}
         known |= {"MESSAGE_TOO_LARGE": 41301, "JSON_TOO_LARGE": 41303, "INTERNAL_ERROR": 50001}
         self.assertEqual({name: CATALOGUE[name].code for name in known}, known)
 

@@ -7,8 +7,9 @@ with `reopen` if the store survives its process.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,8 +48,12 @@ def plain(message: Message | None) -> tuple[object, ...] | None:
     )
 
 
-def picture(state: r.SavedState) -> dict[str, Any]:
-    """A saved state as something that can be compared, orders included."""
+def picture(state: r.SavedState, messages: Mapping[str, r.SavedMessages]) -> dict[str, Any]:
+    """
+    A saved state as something that can be compared, orders included.
+
+    :param messages: of each session.
+    """
     return {
         "retained": {topic: plain(message) for topic, message in state.retained.items()},
         "sessions": {
@@ -57,14 +62,48 @@ def picture(state: r.SavedState) -> dict[str, Any]:
                 session.expiry_s,
                 session.left_at and round(session.left_at, 3),
                 {filter: options(added) for filter, added in session.subscriptions.items()},
-                [(sequence, plain(message)) for sequence, message in session.queued.items()],
-                [(packet_id, plain(message)) for packet_id, message in session.inflight.items()],
-                set(session.received),
+                *picture_of(messages[session.client_id]),
             )
             for session in state.sessions.values()
         },
+        "scheduled": {id: later(scheduled) for id, scheduled in state.scheduled.items()},
         "wills": {client_id: (will.username, will.fields) for client_id, will in state.wills.items()},
     }
+
+
+def picture_of(messages: r.SavedMessages) -> tuple[object, ...]:
+    """The same of one session's messages."""
+    return (
+        [(sequence, plain(message)) for sequence, message in messages.queued.items()],
+        [(packet_id, plain(message)) for packet_id, message in messages.inflight.items()],
+        set(messages.received),
+    )
+
+
+def outline(session: r.SavedSession) -> tuple[object, ...]:
+    """What a session is told of its messages at the start."""
+    queued = session.queued
+    expiries = [None if at == math.inf else round(at, 3) for at in queued._expiries]
+    return (
+        list(queued._sizes), expiries, queued.payload_bytes, session.last_sequence, session.inflight_count,
+        session.has_received,
+    )  # fmt: skip
+
+
+def outline_of(messages: r.SavedMessages) -> tuple[object, ...]:
+    """What it should be told."""
+    queued = messages.queued.values()
+    sizes = [len(message.payload) for message in queued]
+    expiries = [None if message.expires_at is None else round(message.expires_at, 3) for message in queued]
+    return (
+        sizes, expiries, sum(sizes), max(messages.queued, default=0), len(messages.inflight),
+        bool(messages.received),
+    )  # fmt: skip
+
+
+def later(scheduled: r.MessageScheduled) -> tuple[object, ...]:
+    """What a store must keep of a message that is to be published later."""
+    return scheduled.id, round(scheduled.due_at, 3), plain(scheduled.message)
 
 
 def options(added: r.SubscriptionAdded) -> tuple[object, ...]:
@@ -90,6 +129,7 @@ class Model:
     received: dict[str, set[int]] = field(default_factory=dict)
     retained: dict[str, Message] = field(default_factory=dict)
     wills: dict[str, r.WillSet] = field(default_factory=dict)
+    scheduled: dict[str, r.MessageScheduled] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
 
     def open(self, client_id: str, username: str | None, expiry_s: float | None) -> r.Record:
@@ -182,6 +222,20 @@ class Model:
         self.wills.pop(client_id, None)
         return r.WillCleared(client_id)
 
+    def schedule(self, id: str, due_at: float, message: Message) -> r.Record:
+        self.scheduled[id] = r.MessageScheduled(id, due_at, message)
+        return self.scheduled[id]
+
+    def unschedule(self, id: str) -> r.Record:
+        self.scheduled.pop(id, None)
+        return r.ScheduleEnded(id)
+
+    def messages_of(self, client_id: str) -> r.SavedMessages:
+        if client_id not in self.sessions:
+            return r.SavedMessages()
+        queued, inflight = dict(self.queued[client_id]), dict(self.inflight[client_id])
+        return r.SavedMessages(queued, inflight, set(self.received[client_id]))
+
     def picture(self) -> dict[str, Any]:
         return {
             "retained": {topic: plain(message) for topic, message in self.retained.items()},
@@ -191,18 +245,18 @@ class Model:
                     expiry_s,
                     self.left.get(client_id),
                     {key[1]: options(old) for key, old in self.subscriptions.items() if key[0] == client_id},
-                    [(sequence, plain(message)) for sequence, message in self.queued[client_id]],
-                    [(packet_id, plain(message)) for packet_id, message in self.inflight[client_id]],
-                    self.received[client_id],
+                    *picture_of(self.messages_of(client_id)),
                 )
                 for client_id, (username, expiry_s) in self.sessions.items()
             },
+            "scheduled": {id: later(scheduled) for id, scheduled in self.scheduled.items()},
             "wills": {client_id: (will.username, will.fields) for client_id, will in self.wills.items()},
         }
 
 
 client_ids = st.sampled_from(IDS)
 packet_ids = st.sampled_from([1, 2, 3, 65_535])
+schedule_ids = st.sampled_from(["1", "é", ""])
 topics = st.sampled_from(["t", "t/é", "$x"])
 bodies = st.sampled_from(BODIES)
 messages = st.builds(
@@ -240,8 +294,10 @@ CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "clear": (topics,),
     "give_will": (client_ids, usernames, wills),
     "take_will": (client_ids,),
+    "schedule": (schedule_ids, st.sampled_from([0.0, 1.5, 2_000.25]), messages),
+    "unschedule": (schedule_ids,),
 }
-NEED_NO_SESSION = ("open", "retain", "clear", "give_will", "take_will")
+NEED_NO_SESSION = ("open", "retain", "clear", "give_will", "take_will", "schedule", "unschedule")
 WEIGHTED = [*CHOICES, "open", *["queue", "assign", "subscribe"] * 2]
 steps = st.lists(
     st.one_of([st.tuples(st.just(name), st.tuples(*CHOICES[name])) for name in WEIGHTED]), max_size=60
@@ -282,7 +338,20 @@ class StoreContract:
         loaded = self.store.load()
         if not isinstance(loaded, Deferred):
             loaded = succeed(loaded)
-        return picture(self.result(loaded))
+        return self.whole(self.result(loaded))
+
+    def whole(self, state: r.SavedState) -> dict[str, Any]:
+        """What was loaded, with the messages of all sessions, of which it must tell the truth."""
+        outlines = {client_id: outline(session) for client_id, session in state.sessions.items()}
+        messages = {client_id: self.messages(client_id) for client_id in state.sessions}
+        self.check({client_id: outline_of(of) for client_id, of in messages.items()}, outlines)
+        return picture(state, messages)
+
+    def messages(self, client_id: str) -> r.SavedMessages:
+        """What the store has for a session now."""
+        loaded = self.store.load_messages(client_id)
+        messages: r.SavedMessages = self.result(loaded if isinstance(loaded, Deferred) else succeed(loaded))
+        return messages
 
     def durable(self) -> None:
         self.result(self.store.barrier())
@@ -306,7 +375,7 @@ class StoreContract:
 
     def test_empty(self) -> None:
         """A new store remembers nothing."""
-        self.check({"retained": {}, "sessions": {}, "wills": {}}, self.kept())
+        self.check({"retained": {}, "sessions": {}, "scheduled": {}, "wills": {}}, self.kept())
 
     def test_pending(self) -> None:
         """`pending` says whether anything is not durable yet."""
@@ -410,6 +479,30 @@ class StoreContract:
         self.record(r.WillSet("bob", None, Will("gone", b"bob")), r.WillCleared("bob"))
         self.record(r.WillCleared("nobody"))
         self.check({"ada": ("a", last)}, self.kept()["wills"])
+
+    def test_messages_before_they_are_durable(self) -> None:
+        """A session that comes back gets everything, also what was recorded a moment ago."""
+        self.record(r.SessionOpened("ada", None, None))
+        self.record(*[r.MessageQueued("ada", n, Message("t", b"%d" % n, 2)) for n in (1, 2, 3)])
+        self.durable()
+        self.record(r.PacketIdAssigned("ada", 1, 7), r.MessageDropped("ada", 2), r.PacketIdReceived("ada", 9))
+        self.record(r.MessageQueued("ada", 4, Message("t", b"4", 1)))
+        messages = self.messages("ada")
+        self.check(([3, 4], [7], {9}), ([*messages.queued], [*messages.inflight], messages.received))
+
+    def test_messages_of_nobody(self) -> None:
+        """A session that has none, or that there is not, has no messages."""
+        self.record(r.SessionOpened("ada", None, None), r.SessionOpened("bob", None, None))
+        self.record(r.MessageQueued("bob", 1, Message("t", b"x", 1)), r.SessionEnded("bob"))
+        for client_id in ("ada", "bob", "eve"):
+            self.check(r.SavedMessages(), self.messages(client_id))
+
+    def test_scheduled(self) -> None:
+        """What is to be published later is kept until it was, or will not be."""
+        message = Message("t", b"x", 1, True, {PropertyId.CONTENT_TYPE: "text/plain"}, expires_at=60.0)
+        self.record(*[r.MessageScheduled(id, 12.5, message) for id in ("a", "b", "a")])
+        self.record(r.ScheduleEnded("b"), r.ScheduleEnded("c"))
+        self.check({"a": ("a", 12.5, plain(message))}, self.kept()["scheduled"])
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(steps, min_size=1, max_size=3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,7 +13,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.storage.database import Durability
+from pushd.broker.records import SavedMessages, SavedState
+from pushd.storage import schema
+from pushd.storage.database import Database, Durability
 from pushd.storage.sqlite import SqliteStore
 
 NOON = 1_800_000_000.0  # on the wall clock, when the broker's clock says 0
@@ -80,6 +83,24 @@ class Disk:
         for path, data in files.items():
             path.write_bytes(data)
 
+    def messages(self, store: SqliteStore) -> dict[str, SavedMessages]:
+        """Those of all sessions that the last process found."""
+        return {
+            client_id: self._case.successResultOf(store.load_messages(client_id))
+            for client_id in self.state.sessions
+        }
+
+    def found(self) -> SavedState:
+        """What the next process would find if this one ended now."""
+        copy = self.path.with_name("copy.db")
+        for suffix in ("", "-wal"):
+            if Path(f"{self.path}{suffix}").exists():
+                shutil.copy(f"{self.path}{suffix}", f"{copy}{suffix}")
+        database = Database(str(copy), Durability.OFF, lambda: NOON, lambda: 0.0, schema.steps())
+        state = database.load().state
+        database.close()
+        return state
+
     @property
     def log(self) -> Path:
         return Path(f"{self.path}-wal")
@@ -95,6 +116,10 @@ class Disk:
             return connection.execute(sql).fetchall()
 
 
+# The statements that make a batch durable.
+COMMITS = ("INSERT INTO journal", "COMMIT")
+
+
 class FaultyConnection(sqlite3.Connection):
     """
     A connection whose disk fails on demand. All connections of a test share the faults: a new one is no cure.
@@ -105,7 +130,7 @@ class FaultyConnection(sqlite3.Connection):
     """
 
     faults: list[Exception | None] = []
-    at = "COMMIT"
+    at: str | tuple[str, ...] = COMMITS
     too_late = False
 
     def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
@@ -113,5 +138,7 @@ class FaultyConnection(sqlite3.Connection):
         if fault is None or self.too_late:
             cursor = super().execute(sql, *arguments)
         if fault is not None:
-            raise fault
+            if self.too_late:
+                cursor.close()  # or its statement keeps the file open
+            raise fault.with_traceback(None)
         return cursor

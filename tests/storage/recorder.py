@@ -45,11 +45,17 @@ class Recorder:
 
     def _loaded(self, state: r.SavedState) -> None:
         if state.sessions:
-            session = state.sessions["ada"]
-            check(state)
-            self._number = max(session.queued)
+            self._number = state.sessions["ada"].last_sequence
+            self._store.load_messages("ada").addCallback(self._check, state).addErrback(self._failed)
         else:
             self._store.record(r.SessionOpened("ada", None, None))
+            self._begin()
+
+    def _check(self, messages: r.SavedMessages, state: r.SavedState) -> None:
+        check(state, messages)
+        self._begin()
+
+    def _begin(self) -> None:
         print("at", self._number, flush=True)
         self._count()
 
@@ -88,17 +94,18 @@ def packet_id(number: int) -> int:
     return number % 65_535 + 1
 
 
-def check(state: r.SavedState) -> None:
+def check(state: r.SavedState, messages: r.SavedMessages) -> None:
     """Whether what was given back is what was recorded up to one number, wherever a batch ended."""
     session = state.sessions["ada"]
-    number = max(session.queued)
-    assert [*session.queued] == [number], [*session.queued]
-    assert state.retained["count"].payload == b"%d" % number == session.queued[number].payload
+    number = max(messages.queued)
+    assert [*messages.queued] == [number], [*messages.queued]
+    assert (len(session.queued), session.last_sequence) == (1, number)
+    assert state.retained["count"].payload == b"%d" % number == messages.queued[number].payload
     inflight = {packet_id(n): n for n in (number - 1, number - 2) if n > 0}
-    assert session.inflight.keys() == inflight.keys(), (session.inflight, number)
-    for identifier, message in session.inflight.items():
-        assert (message is None) == (inflight[identifier] == number - 2), (session.inflight, number)
-    assert session.received == {packet_id(number)}, session.received
+    assert messages.inflight.keys() == inflight.keys(), (messages.inflight, number)
+    for identifier, message in messages.inflight.items():
+        assert (message is None) == (inflight[identifier] == number - 2), (messages.inflight, number)
+    assert messages.received == {packet_id(number)}, messages.received
 
 
 if __name__ == "__main__":

@@ -147,6 +147,8 @@ class DamagedTests(DiskTestCase):
         store = self.disk.open()
         fill(store)
         self.successResultOf(store.close())
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("VACUUM")  # nobody would miss what is on free pages
         self.whole = self.path.read_bytes()
 
     def check(self, least: int) -> None:
@@ -155,8 +157,8 @@ class DamagedTests(DiskTestCase):
         state = self.disk.state
         self.assertGreaterEqual(len(state.sessions), least)
         self.assertGreaterEqual(len(state.retained), least)
-        for client_id, session in state.sessions.items():
-            for message in [*session.queued.values(), *session.inflight.values()]:
+        for client_id, messages in self.disk.messages(store).items():
+            for message in [*messages.queued.values(), *messages.inflight.values()]:
                 assert message is not None
                 self.assertEqual(client_id.removeprefix("client-").encode() * 50, message.payload)
         (line,) = self.lines
@@ -237,7 +239,7 @@ class DamagedTests(DiskTestCase):
                 connection.execute(sql)
         self.check(199)
         self.assertNotIn("t/2", self.disk.state.retained)
-        self.assertEqual({}, self.disk.state.sessions["client-5"].inflight)
+        self.assertEqual(0, self.disk.state.sessions["client-6"].inflight_count)
 
     def test_log_without_its_database(self) -> None:
         """It would be taken for the log of the new one: it is moved aside."""
@@ -263,6 +265,44 @@ class DamagedTests(DiskTestCase):
         self.disk.open()
         self.assertEqual(1, len(self.lines))
         self.assertIn("t/late", self.disk.state.retained)
+
+    def spoil_journal(self, sql: str) -> None:
+        """A killed process leaves three batches in the journal, which get damaged."""
+        store = self.disk.open()
+        for n in range(3):
+            store.record(r.RetainedSet(Message(f"late/{n}", b"x", 1, True)))
+            self.successResultOf(store.barrier())
+        self.disk.kill(store)
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            self.assertEqual([(3,)], connection.execute("SELECT count(*) FROM journal").fetchall())
+            connection.execute(sql)
+
+    def test_journal_entry_that_makes_no_sense(self) -> None:
+        """The others are applied, in their order, and the log says how many were not."""
+        for value in ("x'c1'", "x'80ff'", "'text'", "zeroblob(100)", "substr(changes, 1, 20)"):
+            self.path.write_bytes(self.whole)
+            self.spoil_journal(f"UPDATE journal SET changes = {value} WHERE number % 3 = 1")
+            self.disk.open()._database.close()
+            (line,) = self.lines
+            self.assertIn("is damaged (journal: ", line)
+            self.assertIn("Of its journal, 1 entries could not be read.", line)
+            late = [topic for topic in self.disk.state.retained if topic.startswith("late")]
+            self.assertEqual((200, 2), (len(self.disk.state.sessions), len(late)), value)
+            self.lines.clear()
+
+    def test_journal_beside_damage(self) -> None:
+        """What is in the journal alone is recovered with the rest."""
+        self.spoil_journal("DROP TABLE received")
+        self.disk.open()
+        self.assertEqual((200, 203), (len(self.disk.state.sessions), len(self.disk.state.retained)))
+
+    def test_damaged_file_of_the_first_version(self) -> None:
+        """It has no journal, and nothing that is scheduled; the rest is recovered."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.executescript("DROP TABLE journal; DROP TABLE scheduled; PRAGMA user_version = 1;")
+            connection.execute("DELETE FROM progress")
+        self.disk.open()
+        self.assertEqual((200, 1), (len(self.disk.state.sessions), len(self.lines)))
 
     def test_damage_that_is_found_twice(self) -> None:
         """When even what was recovered cannot be used, the process must not start on it."""

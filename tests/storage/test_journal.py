@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from pushd.broker import records as r
 from pushd.broker.message import Message
 from pushd.mqtt.packets import SubscriptionRequest, Will
-from pushd.storage.journal import _METHODS, Batch, Journal
+from pushd.storage.batch import Batch
+from pushd.storage.journal import _METHODS, Journal
 
 MESSAGE = Message("t", b"x", 2)
 ADA = 7  # the number of a session that is written already
@@ -22,7 +23,7 @@ class BatchTests(SynchronousTestCase):
     def sum(self, *records: r.Record) -> Batch:
         """All of them in one batch."""
         for record in records:
-            self.journal.record(record)
+            self.journal.apply[type(record)](record)
         batch = self.journal.cut()
         batch.settle()
         return batch

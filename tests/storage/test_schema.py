@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.broker import records as r
 from pushd.storage.errors import StoreError
 from pushd.storage.salvage import TABLES
 from pushd.storage.schema import steps, upgrade, version_of
+from tests.storage.disk import Disk
 
 FIRST = "CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (1);"
 SECOND = "ALTER TABLE t ADD COLUMN b TEXT NOT NULL DEFAULT 'new';"
@@ -55,6 +58,39 @@ class UpgradeTests(SynchronousTestCase):
         for table, columns in TABLES.items():
             found = [column for _, column, *_ in self.connection.execute(f"PRAGMA table_info({table})")]
             self.assertEqual(set(columns), set(found), table)
+
+    def test_file_of_the_first_version(self) -> None:
+        """A store that pushd 0.1 wrote is taken up with all that is in it."""
+        disk = Disk(self)
+        disk.path.parent.mkdir()
+        with closing(sqlite3.connect(disk.path, isolation_level=None)) as connection:
+            upgrade(connection, steps()[:1])
+            for row in (
+                "sessions VALUES (7, 'ada', 'a', 60.0, NULL)",
+                "subscriptions VALUES (7, 't/#', 1, 0, 1, 2, 5)",
+                "bodies VALUES (3, 't', x'616263', NULL, 1800000060.0)",
+                "queued VALUES (7, 12, 3, 1, 0, NULL), (7, 13, 3, 2, 1, '5 6')",
+                "inflight VALUES (7, 9, 1, 3, 1, 0, NULL), (7, 8, 2, NULL, 2, 0, NULL)",
+                "received VALUES (7, 4)",
+                "retained VALUES ('r', x'78', 0, 1, NULL, NULL)",
+                "wills VALUES ('ada', 'a', 'gone', x'', 0, 0, NULL)",
+            ):
+                connection.execute(f"INSERT INTO {row}")
+            connection.execute("UPDATE progress SET last_batch = 4711")
+        store = disk.open()
+        ada = disk.state.sessions["ada"]
+        self.assertEqual(
+            (2, 6, 13, 2), (len(ada.queued), ada.queued.payload_bytes, ada.last_sequence, ada.inflight_count)
+        )
+        self.assertEqual((["t/#"], 60.0), (list(ada.subscriptions), ada.expiry_s))
+        self.assertEqual((["r"], ["ada"]), (list(disk.state.retained), list(disk.state.wills)))
+        messages = disk.messages(store)["ada"]
+        self.assertEqual(
+            ([12, 13], [9, 8], {4}), ([*messages.queued], [*messages.inflight], messages.received)
+        )
+        store.record(r.MessageScheduled("later", 1.0, messages.queued[12]))
+        self.successResultOf(store.barrier())
+        self.assertEqual([(4712,)], disk.rows("SELECT number FROM journal"))
 
     def test_fits_the_first_page(self) -> None:
         """Of an empty database, every other page belongs to one table or index."""

@@ -13,12 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker import records as r
 from pushd.broker.message import Message
-from pushd.storage import database
+from pushd.storage import backlog, database
 from pushd.storage.database import Durability
 from pushd.storage.memory import MemoryStore
 from pushd.storage.sqlite import SqliteStore
-from tests.storage.contract import Model, StoreContract, journal, picture, steps
-from tests.storage.disk import NOON, Disk, FaultyConnection
+from tests.storage.contract import Model, StoreContract, client_ids, journal, picture, picture_of, steps
+from tests.storage.disk import COMMITS, NOON, Disk, FaultyConnection
 
 FULL = sqlite3.OperationalError("database or disk is full")
 IO_ERROR = sqlite3.OperationalError("disk I/O error")
@@ -38,7 +38,7 @@ class OnDisk(StoreContract):
         self.durable()
         self.disk.kill(self.store)
         self.store = self.disk.open(self.durability)
-        return picture(self.disk.state)
+        return self.whole(self.disk.state)
 
 
 class FullTests(OnDisk, SynchronousTestCase):
@@ -129,14 +129,38 @@ class CommitTests(SynchronousTestCase):
         self.successResultOf(self.store.barrier())
         self.assertEqual(([], False), (self.thread.calls, self.store.pending))
 
+    def test_what_is_over_while_it_waits(self) -> None:
+        """A barrier fires if what it waits for undoes itself before it can be written."""
+        self.store.record(r.SessionOpened("ada", None, None))
+        self.thread.held = True
+        self.store.barrier()
+        self.store.record(r.MessageQueued("ada", 1, Message("t", b"x", 1)))
+        barrier = self.store.barrier()
+        self.store.record(r.MessageDropped("ada", 1))
+        self.thread.step()
+        self.successResultOf(barrier)
+        self.store.record(retained(1))
+        self.assertNoResult(self.store.barrier())
+
+    def test_close_by_who_waited(self) -> None:
+        """The file is closed once."""
+        self.store.record(retained(1))
+        self.thread.held = True
+        closed: list[Deferred[None]] = []
+        self.store.barrier().addCallback(lambda _: closed.append(self.store.close()))
+        self.thread.step()
+        self.thread.step()
+        self.successResultOf(closed[0])
+        self.assertEqual([], self.thread.calls)
+
     def test_what_nobody_waits_for(self) -> None:
         """It is written after a moment all the same, in one go."""
         for n in range(3):
             self.store.record(retained(n))
             self.disk.clock.advance(self.store.FLUSH_S / 4)
-        self.assertEqual([(0,)], self.disk.rows("SELECT count(*) FROM retained"))
+        self.assertEqual(0, len(self.disk.found().retained))
         self.disk.clock.advance(self.store.FLUSH_S / 4)
-        self.assertEqual([(3,)], self.disk.rows("SELECT count(*) FROM retained"))
+        self.assertEqual(3, len(self.disk.found().retained))
         self.assertFalse(self.store.pending)
 
     def test_what_came_during_a_commit(self) -> None:
@@ -176,13 +200,13 @@ class CommitTests(SynchronousTestCase):
             self.store.record(r.PacketIdAssigned("ada", n, 100 - n))
             self.successResultOf(self.store.barrier())
         self.disk.kill(self.store)
-        self.disk.open()
-        inflight = self.disk.state.sessions["ada"].inflight
+        inflight = self.disk.messages(self.disk.open())["ada"].inflight
         sent = [(packet_id, message and message.payload) for packet_id, message in inflight.items()]
         self.assertEqual([(100 - n, b"%d" % n) for n in range(1, 9)], sent)
 
     def test_body_is_there_once(self) -> None:
         """However many sessions wait for it, at whatever QoS; and it goes with the last of them."""
+        self.patch(backlog, "MAX_CHANGES", 0)  # nothing goes to the journal
         push = Message("t", b"body" * 1000, 2, expires_at=99.0)
         for n in range(10):
             self.store.record(r.SessionOpened(f"s{n}", None, None))
@@ -200,6 +224,59 @@ class CommitTests(SynchronousTestCase):
         self.assertEqual([], self.disk.rows("SELECT body FROM body_users UNION SELECT id FROM bodies"))
 
 
+class MessagesTests(SynchronousTestCase):
+    """Sessions that come back"""
+
+    def setUp(self) -> None:
+        self.disk = Disk(self)
+        self.store = self.disk.open()
+        self.thread = self.disk.thread
+        for n in range(5):
+            self.store.record(r.SessionOpened(f"s{n}", None, None))
+            self.store.record(r.MessageQueued(f"s{n}", 1, Message("t", b"x", 1)))
+        self.successResultOf(self.store.barrier())
+        self.thread.held = True
+
+    def test_fleet_shares_a_trip(self) -> None:
+        """All that come while the thread is busy are read together, as many as may be at a time."""
+        self.patch(SqliteStore, "READS", 3)
+        reads = [self.store.load_messages(f"s{n}") for n in range(5)]
+        for done in (1, 4, 5):
+            self.thread.step()
+            self.assertEqual(done, sum(read.called for read in reads))
+        self.assertEqual([], self.thread.calls)
+
+    def test_commits_in_between(self) -> None:
+        """Who waits for a commit does not wait for a whole fleet."""
+        self.patch(SqliteStore, "READS", 1)
+        reads = [self.store.load_messages(f"s{n}") for n in range(3)]
+        self.store.record(retained(1))
+        barrier = self.store.barrier()
+        self.thread.step()
+        self.thread.step()
+        self.successResultOf(barrier)
+        self.assertEqual(1, sum(read.called for read in reads))
+
+    def test_what_is_not_durable(self) -> None:
+        """It is written first."""
+        self.store.record(r.MessageQueued("s1", 2, Message("t", b"y", 1)))
+        read = self.store.load_messages("s1")
+        self.thread.step()
+        self.assertNoResult(read)
+        self.thread.step()
+        self.assertEqual([1, 2], list(self.successResultOf(read).queued))
+
+    def test_close(self) -> None:
+        """Nobody needs messages any more, and the end does not wait for them."""
+        self.store.load_messages("s1")
+        read = self.store.load_messages("s2")
+        closed = self.store.close()
+        self.thread.step()
+        self.thread.step()
+        self.successResultOf(closed)
+        self.assertNoResult(read)
+
+
 class TimeTests(SynchronousTestCase):
     """Every process counts its seconds from another moment"""
 
@@ -213,10 +290,11 @@ class TimeTests(SynchronousTestCase):
         store.record(r.RetainedSet(message))
         store.record(r.SessionLeft("ada", 20.0))
         self.successResultOf(store.close())
-        disk.open(wall_s=NOON + 45.0)
+        messages = disk.messages(disk.open(wall_s=NOON + 45.0))
         ada = disk.state.sessions["ada"]
-        expire_at = ada.queued[1].expires_at, disk.state.retained["t"].expires_at
+        expire_at = messages["ada"].queued[1].expires_at, disk.state.retained["t"].expires_at
         self.assertEqual((15.0, 15.0, -25.0), (*expire_at, ada.left_at))
+        self.assertEqual((False, True), (ada.queued.first_expired(14.9), ada.queued.first_expired(15.0)))
 
 
 class TroubleTests(SynchronousTestCase):
@@ -232,7 +310,9 @@ class TroubleTests(SynchronousTestCase):
     def connect(self, path: str) -> sqlite3.Connection:
         return sqlite3.connect(path, timeout=0, isolation_level=None, factory=FaultyConnection)
 
-    def break_disk(self, *faults: Exception | None, at: str = "COMMIT", too_late: bool = False) -> None:
+    def break_disk(
+        self, *faults: Exception | None, at: str | tuple[str, ...] = COMMITS, too_late: bool = False
+    ) -> None:
         self.patch(FaultyConnection, "faults", list(faults))
         self.patch(FaultyConnection, "at", at)
         self.patch(FaultyConnection, "too_late", too_late)
@@ -245,7 +325,8 @@ class TroubleTests(SynchronousTestCase):
         self.disk.clock.pump([0.125] * int(seconds * 8))
 
     def topics(self) -> list[str]:
-        return [topic for (topic,) in self.disk.rows("SELECT topic FROM retained ORDER BY topic")]
+        self.break_disk()
+        return sorted(self.disk.found().retained)
 
     def test_resumes_by_itself(self) -> None:
         """Nothing is acknowledged meanwhile and nothing is lost; when there is room again all goes on."""
@@ -288,7 +369,8 @@ class TroubleTests(SynchronousTestCase):
         self.assertEqual(("disk I/O error", []), (self.store.failing, self.fired))
         self.wait(0.5)
         self.assertEqual([1], self.fired)
-        self.assertEqual([(1, "t/0"), (2, "t/1")], self.disk.rows("SELECT rowid, topic FROM retained"))
+        self.assertEqual([(1,)], self.disk.rows("SELECT number FROM journal"))
+        self.assertEqual(["t/0", "t/1"], self.topics())
 
     def test_log_is_not_trusted_after_a_failure(self) -> None:
         """What a failed commit left in the log counts only once it is in the database proper."""
@@ -305,20 +387,21 @@ class TroubleTests(SynchronousTestCase):
 
     def test_failure_at_any_statement(self) -> None:
         """Whatever was done of a batch before is undone."""
-        for at in ("BEGIN", "INSERT", "UPDATE progress", "PRAGMA"):
+        self.put(0)
+        for at in ("BEGIN", "INSERT", "UPDATE progress", "DELETE FROM journal", "COMMIT", "PRAGMA"):
             self.break_disk(FULL, FULL, at=at)
             self.put(1)
-            self.wait(2.0)
+            self.wait(2.0)  # which makes a fold due
             self.put(2)
             self.wait(2.0)
-        self.assertEqual(([1, 2] * 4, ["t/1", "t/2"]), (self.fired, self.topics()))
+        self.assertEqual(([0] + [1, 2] * 6, ["t/0", "t/1", "t/2"]), (self.fired, self.topics()))
 
     def test_database_at_its_limit(self) -> None:
         """SQLite's own words for a full disk, and a batch that is much too large for it."""
         assert self.store._database._connection is not None
         self.store._database._connection.execute("PRAGMA max_page_count = 40")
         for n in range(300):
-            self.store.record(r.RetainedSet(Message(f"t/{n}", b"x" * 1000, 0, True)))
+            self.store.record(r.RetainedSet(Message(f"t/{n}", b"%d" % n * 400, 0, True)))
         barrier = self.store.barrier()
         self.assertEqual("database or disk is full", self.store.failing)
         self.wait(0.25)
@@ -343,6 +426,37 @@ class TroubleTests(SynchronousTestCase):
         self.successResultOf(self.store.close())
         self.assertEqual(([1], ["t/1"]), (self.fired, self.topics()))
 
+    def test_messages_wait(self) -> None:
+        """Until what was recorded before them can be written."""
+        self.store.record(r.SessionOpened("ada", None, None))
+        self.break_disk(FULL, FULL)
+        self.store.record(r.MessageQueued("ada", 1, Message("t", b"x", 1)))
+        read = self.store.load_messages("ada")
+        self.wait(0.5)
+        self.assertNoResult(read)
+        self.wait(0.5)
+        self.assertEqual([1], list(self.successResultOf(read).queued))
+
+    def test_disk_that_cannot_be_read(self) -> None:
+        """Messages are asked for again, like everything else."""
+        self.store.record(r.SessionOpened("ada", None, None))
+        self.successResultOf(self.store.barrier())
+        self.break_disk(IO_ERROR, IO_ERROR, at="SELECT")
+        read = self.store.load_messages("ada")
+        self.assertEqual("disk I/O error", self.store.failing)
+        self.wait(0.25)
+        self.assertEqual(({}, None), (self.successResultOf(read).queued, self.store.failing))
+
+    def test_end_while_messages_cannot_be_read(self) -> None:
+        """What was recorded is written all the same."""
+        self.store.record(r.SessionOpened("ada", None, None))
+        self.successResultOf(self.store.barrier())
+        self.break_disk(IO_ERROR, IO_ERROR, at="SELECT")
+        self.store.load_messages("ada")
+        self.store.record(retained(1))
+        self.successResultOf(self.store.close())
+        self.assertEqual(["t/1"], self.topics())
+
     def test_close_that_fails(self) -> None:
         """The process can end; what was not acknowledged is lost, and the log says so."""
         self.break_disk(*[FULL] * 10)
@@ -365,36 +479,58 @@ class JournalTests(SynchronousTestCase):
         self.patch(database, "connect", lambda path: sqlite3.connect(
             path, isolation_level=None, factory=FaultyConnection
         ))  # fmt: skip
+        self.tearDown()
+        self.patch(backlog, "MAX_CHANGES", data.draw(st.sampled_from([0, 4, 8192])))
         disk, memory, model = Disk(self), MemoryStore(), Model()
         store = disk.open()
         disk.thread.held = True
-        moments = [picture(memory.state)]
+        moments = [picture(memory.state, memory.messages)]
         durable = [0]
         for record in journal(model, taken):
             store.record(record)
             memory.record(record)
-            moments.append(picture(memory.state))
-            self.happen(disk, store, data, durable, len(moments) - 1)
+            moments.append(picture(memory.state, memory.messages))
+            self.happen(disk, store, memory, data, durable, len(moments) - 1)
         disk.thread.held = False
+        FaultyConnection.faults = []
         disk.kill(store)
-        disk.open()
-        self.assertIn(picture(disk.state), moments[max(durable) :])
+        messages = disk.messages(disk.open())
+        self.assertIn(picture(disk.state, messages), moments[max(durable) :])
 
     def happen(
-        self, disk: Disk, store: SqliteStore, data: st.DataObject, durable: list[int], now: int
-    ) -> None:
+        self, disk: Disk, store: SqliteStore, memory: MemoryStore, data: st.DataObject,
+        durable: list[int], now: int,
+    ) -> None:  # fmt: skip
         """What else goes on between two records."""
-        for event in data.draw(st.lists(st.sampled_from(["barrier", "disk", "time", "fault", "late"]))):
+        for event in data.draw(
+            st.lists(st.sampled_from(["barrier", "read", "disk", "time", "fault", "late"]))
+        ):
             if event == "barrier":
                 store.barrier().addCallback(lambda _: durable.append(now))
+            elif event == "read":
+                self.read(disk, store, memory, data.draw(client_ids))
             elif event == "disk" and disk.thread.calls:
                 disk.thread.step()
             elif event == "time":
-                disk.clock.advance(1.0)
+                disk.clock.advance(1.0)  # which makes a fold due
             elif event in ("fault", "late"):
                 FaultyConnection.faults = [FULL]
+                FaultyConnection.at = data.draw(st.sampled_from([COMMITS, ("DELETE",), ("SELECT",)]))
                 FaultyConnection.too_late = event == "late"
+
+    def read(self, disk: Disk, store: SqliteStore, memory: MemoryStore, client_id: str) -> None:
+        """A session's messages, whatever the disk does: all that is recorded."""
+        read = store.load_messages(client_id)
+        for _ in range(20):
+            if disk.thread.calls:
+                disk.thread.step()
+            else:
+                disk.clock.advance(store.LAST_RETRY_S)
+            if read.called:
+                break
+        self.assertEqual(picture_of(memory.load_messages(client_id)), picture_of(self.successResultOf(read)))
 
     def tearDown(self) -> None:
         FaultyConnection.faults = []
         FaultyConnection.too_late = False
+        FaultyConnection.at = COMMITS
