@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.broker.trie import SubscriptionTrie, is_exact
+from pushd.broker.trie import SubscriptionTrie, _Node, is_exact
 from pushd.mqtt.topics import MAX_LEVELS, matches
 
 levels = st.sampled_from(["", "a", "b", "$SYS"])
@@ -32,6 +32,14 @@ def trie_of(*entries: Entry) -> SubscriptionTrie:
     for entry in entries:
         trie.add(entry)  # type: ignore[arg-type]  # a subscription in all that counts
     return trie
+
+
+def nodes_of(trie: SubscriptionTrie) -> list[_Node]:
+    """All but the root."""
+    nodes = [trie._root]
+    for node in nodes:
+        nodes.extend(node.children.values())
+    return nodes[1:]
 
 
 class MatchTests(SynchronousTestCase):
@@ -63,6 +71,11 @@ class MatchTests(SynchronousTestCase):
         """As many levels as are allowed do not strain the stack."""
         name = "/".join(["x"] * MAX_LEVELS)
         self.assertEqual(3, len(self.matching(name, "x/#", "/".join(["+"] * MAX_LEVELS), name)))
+
+    def test_hash_behind_a_long_way(self) -> None:
+        """``a/b/c/#`` matches what it should, also where no other filter parts the way to it."""
+        for name, count in (("a/b", 0), ("a/b/c", 1), ("a/b/c/d/e", 1), ("a/b/x", 0), ("a/b/x/d", 0)):
+            self.assertEqual(count, len(self.matching(name, "a/b/c/#")), name)
 
     @given(st.lists(filters, max_size=12, unique=True), names)
     def test_as_the_matcher_says(self, filters: list[str], name: str) -> None:
@@ -122,6 +135,24 @@ class ChangeTests(SynchronousTestCase):
         for entry in reversed(entries):
             trie.remove(entry)  # type: ignore[arg-type]
         self.assertEqual(({}, {}, 0), (trie._exact, trie._root.children, len(trie)))
+
+    @given(changes)
+    def test_no_node_in_vain(self, changes: list[tuple[bool, str, str]]) -> None:
+        """After any change there is a node only where filters end or part."""
+        trie = SubscriptionTrie()
+        for add, session, filter in changes:
+            (trie.add if add else trie.remove)(Entry(session, filter))  # type: ignore[arg-type]
+            for node in nodes_of(trie):
+                self.assertTrue(node.subscribers is not None or len(node.children) > 1)
+
+    def test_deep_filters(self) -> None:
+        """Filters of 200 levels take two nodes each at most, wherever they part."""
+        filters = ["/".join([*format(n, "010b").replace("1", "+"), *["+", "x"] * 95]) for n in range(1024)]
+        trie = trie_of(*[Entry("ada", filter) for filter in filters])
+        self.assertLess(len(nodes_of(trie)), 2 * len(filters))
+        name = "/".join(["0"] * 10 + ["y", "x"] * 95)
+        self.assertEqual(sorted(filters), sorted(entry.filter for entry in trie.match(name)))
+        self.assertEqual([], trie.match(name + "/y"))
 
 
 class IsExactTests(SynchronousTestCase):
