@@ -11,9 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from pushd.config.errors import BadValue, ConfigError
+from pushd.config.errors import BadValue, ConfigError, quoted
 from pushd.config.options import LOG_TYPES, Option, Repeat
-from pushd.config.settings import LimitSettings, ListenerSettings, LogSettings, SecuritySettings, Settings
+from pushd.config.settings import (
+    LimitSettings,
+    ListenerSettings,
+    LogSettings,
+    PluginSettings,
+    SecuritySettings,
+    Settings,
+)
 
 T = TypeVar("T")
 
@@ -40,7 +47,7 @@ OPTION_OF_FIELD = {
 
 @dataclass(slots=True)
 class Block:
-    """The options of one thing (the broker, a listener, a bridge) as written, and where each was."""
+    """The options of one thing (the broker, a listener, a bridge, ...) as written, and where each was."""
 
     origin: str
     values: dict[str, Any] = field(default_factory=dict)
@@ -69,6 +76,7 @@ class Draft:
     listeners: list[Block] = field(default_factory=list)
     default_listener: Block | None = None  # also one of `listeners`
     bridges: dict[str, Block] = field(default_factory=dict)
+    loaded_plugins: dict[str, Block] = field(default_factory=dict)  # by the name that plugin_load gives
     local_only: bool = True  # until a listener, port or bind_address is seen
     per_listener: bool = False
     security_seen: bool = False  # too late now for per_listener_settings
@@ -100,7 +108,7 @@ def settle(draft: Draft, ports: Sequence[int]) -> Settings:
         listeners = _local_listeners(draft, ports)
     else:
         _warn_of_unused_ports(draft, ports)
-        listeners = tuple(_listener(draft, block) for block in draft.listeners)
+        listeners = tuple(_listener(draft, block) for block in _that_may_open(draft.listeners))
     return _filled(
         Settings,
         draft.whole.values,
@@ -120,9 +128,32 @@ def _filled(shape: type[T], values: Mapping[str, Any], **known: Any) -> T:
     return shape(**known)
 
 
+def _that_may_open(listeners: Sequence[Block]) -> list[Block]:
+    """
+    Without those that pushd cannot open as they are described: it does not open them in some other way.
+
+    :raises ConfigError: none is left.
+    """
+    shut = [(block, name) for block in listeners if (name := _what_keeps_it_shut(block))]
+    if len(shut) == len(listeners):
+        block, name = shut[0]
+        told = f"{name} {block.values[name]} is not implemented yet, and there is no other listener"
+        raise ConfigError(block.origins[name], told)
+    return [block for block in listeners if not _what_keeps_it_shut(block)]
+
+
+def _what_keeps_it_shut(block: Block) -> str:
+    """The option that asks for what pushd does not have, or ''. The line of it has been warned of."""
+    if block.values.get("psk_hint"):
+        return "psk_hint"  # it would speak plain text where the file asks for encryption
+    if block.values.get("protocol") == "http_api":
+        return "protocol"  # Mosquitto's programs would meet an API that is not theirs
+    return ""
+
+
 def _local_listeners(draft: Draft, ports: Sequence[int]) -> tuple[ListenerSettings, ...]:
     """No listener was asked for: loopback, on each port, with the options the default listener got."""
-    block = draft.default_listener or Block("local-only mode")
+    (block,) = _that_may_open([draft.default_listener or Block("local-only mode")])
     if "bind_interface" in block.values:
         # It wins over addresses, and would open to a network what is open to everybody on this machine.
         raise ConfigError(block.origins["bind_interface"], "bind_interface: needs a listener or port line")
@@ -153,7 +184,29 @@ def _listener(draft: Draft, block: Block, **known: Any) -> ListenerSettings:
 def _security(draft: Draft, block: Block) -> SecuritySettings:
     """What counts at one listener: what it says itself, else what the file says as a whole."""
     values = {"allow_anonymous": draft.local_only, **draft.whole.values, **block.values}
-    return _filled(SecuritySettings, values)
+    return _filled(SecuritySettings, values, plugins=tuple(map(_plugin, _plugins(draft, values))))
+
+
+def _plugins(draft: Draft, values: Mapping[str, Any]) -> list[Block]:
+    """
+    :param values: what counts at one listener.
+    :raises ConfigError: it uses a plugin that no line has loaded.
+    """
+    plugins = [*values.get("global_plugin", ()), *values.get("plugin", ())]
+    for name, origin in values.get("plugin_use", ()):
+        if name not in draft.loaded_plugins:
+            raise ConfigError(origin, f"plugin_use: there is no plugin_load line for {quoted(name)}")
+        plugins.append(draft.loaded_plugins[name])
+    return plugins
+
+
+def _plugin(block: Block) -> PluginSettings:
+    return PluginSettings(
+        block.origin,
+        block.values["plugin"],
+        tuple(block.values.get("options", ())),
+        block.values.get("auth_plugin_deny_special_chars", True),
+    )
 
 
 def _log(values: Mapping[str, Any]) -> LogSettings:

@@ -11,8 +11,8 @@ Each raises `BadValue` with the reason. Nothing here knows files, lines or optio
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pushd.config.errors import BadValue, NotYet, quoted
 
@@ -31,14 +31,26 @@ LONGEST_NUMBER = (
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef]")
 
 
-class Kind(Protocol):
+class Kind:
     """One way to read a value."""
+
+    __slots__ = ()
+
+    @property
+    def notation(self) -> str:
+        """How a value is written: words as they are, and CAPITALS for what is to be filled in."""
+        raise NotImplementedError
 
     def read(self, text: str) -> object:
         """
         :param text: the rest of the line, after the option's name and one space.
         :raises BadValue: with the reason.
         """
+        raise NotImplementedError
+
+    def remark(self, text: str) -> str:
+        """What the author of a good value should know: that it may not mean what was meant. Or ""."""
+        return ""
 
 
 def first_word(text: str) -> str:
@@ -51,7 +63,11 @@ def first_word(text: str) -> str:
 
 
 def read_number(word: str) -> int:
-    """:raises BadValue: `word` is no number, or one of a length that cannot be meant."""
+    """
+    :param word: tabs around the number do not count.
+    :raises BadValue: it is no number, or one of a length that cannot be meant.
+    """
+    word = word.strip("\t").partition("\t")[0]
     if NUMBER.fullmatch(word) is None:
         raise BadValue(f"{quoted(word)} is not a number")
     if len(word) > LONGEST_NUMBER:
@@ -62,9 +78,17 @@ def read_number(word: str) -> int:
     return -magnitude if word.startswith("-") else magnitude
 
 
+def as_in_2_0(word: str) -> str:
+    """The number that Mosquitto 2.0 took from a word: its first digits, as atoi(3)."""
+    digits = re.match(r"\t*[+]?(-?[0-9]{1,10})", word)
+    return str(int(digits[1])) if digits else "0"
+
+
 @dataclass(frozen=True, slots=True)
-class Boolean:
+class Boolean(Kind):
     """``true``, ``1``, ``false`` or ``0``; nothing else, and case counts."""
+
+    notation = "true|false"
 
     def read(self, text: str) -> bool:
         word = first_word(text)
@@ -76,7 +100,7 @@ class Boolean:
 
 
 @dataclass(frozen=True, slots=True)
-class Integer:
+class Integer(Kind):
     """A whole number within bounds, both included."""
 
     minimum: int = 0
@@ -84,8 +108,12 @@ class Integer:
     below: int | None = None  # what a number under the minimum becomes; None: it is refused
     unit: str = ""  # for the manual
 
+    @property
+    def notation(self) -> str:
+        return self.unit.upper() or "NUMBER"
+
     def read(self, text: str) -> int:
-        number = read_number(first_word(text))
+        number = self._number(first_word(text))
         if number > self.maximum:
             raise BadValue(f"{number} is above {self.maximum}")
         if number >= self.minimum:
@@ -93,6 +121,21 @@ class Integer:
         if self.below is None:
             raise BadValue(f"{number} is below {self.minimum}")
         return self.below
+
+    def _number(self, word: str) -> int:
+        try:
+            return read_number(word)
+        except BadValue as problem:
+            what = f" of {self.unit}" if self.unit else ""
+            raise BadValue(f"{problem}{what}; Mosquitto 2.0 took it for {as_in_2_0(word)}") from None
+
+    def remark(self, text: str) -> str:
+        """0x10 and 010: the two versions of Mosquitto disagree about them."""
+        word = first_word(text)
+        number, before = read_number(word), as_in_2_0(word)
+        if str(number) == before:
+            return ""
+        return f"{quoted(word)} is {number}, as in Mosquitto 2.1; 2.0 took it for {before}"
 
 
 def seconds(minimum: int, maximum: int) -> Integer:
@@ -106,11 +149,16 @@ def port() -> Integer:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(Kind):
     """Anything to the end of the line, trimmed."""
 
     max_bytes: int = 65535  # of UTF-8
     forbidden: str = ""  # characters
+    name: str = "TEXT"  # for the manual
+
+    @property
+    def notation(self) -> str:
+        return self.name
 
     def read(self, text: str) -> str:
         value = text.strip(BLANKS)
@@ -119,55 +167,104 @@ class Text:
         if len(value.encode("utf-8")) > self.max_bytes:
             raise BadValue(f"is longer than {self.max_bytes} bytes")
         if CONTROL.search(value) or any(ord(character) & 0xFFFE == 0xFFFE for character in value):
-            raise BadValue(f"{quoted(value)} has a control character")
+            raise BadValue(f"{self._shown(value)} has a control character, such as a tab, in it")
         for character in self.forbidden:
             if character in value:
-                raise BadValue(f"{quoted(value)} has a {character!r} in it")
+                raise BadValue(f"{self._shown(value)} has a {character!r} in it, which it must not")
         return value
 
-
-class FilePath(Text):
-    """The path of a file or directory, relative to the working directory. It is not opened here."""
-
-    __slots__ = ()
+    def _shown(self, value: str) -> str:
+        return quoted(value)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FilePath(Text):
+    """The path of a file or directory, relative to the working directory. It is not opened here."""
+
+    name: str = "PATH"
+
+    def remark(self, text: str) -> str:
+        if " #" not in text:
+            return ""
+        return f"all of {quoted(text.strip(BLANKS))} is the path: a comment needs a line of its own"
+
+
+class Secret(str):
+    """A password or the like. `repr` does not show it, so that settings may be printed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretText(Text):
+    """A text that no message shows, and that may stand in a file of its own (`pushd.config.indirect`)."""
+
+    notation = "SECRET|file:PATH"
+
+    def read(self, text: str) -> Secret:
+        return Secret(super(SecretText, self).read(text))
+
+    def _shown(self, value: str) -> str:
+        return "the value"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
     """One of several words."""
 
     words: tuple[str, ...]
     later: tuple[str, ...] = ()  # words of Mosquitto's that are not implemented yet
+    remarks: Mapping[str, str] = field(default_factory=dict, hash=False)  # on words with a catch
+    means: Mapping[str, str] = field(default_factory=dict, hash=False)  # words that stand for another
+
+    @property
+    def notation(self) -> str:
+        return "|".join(self.words)
 
     def read(self, text: str) -> str:
         word = first_word(text)
         if word in self.later:
             raise NotYet(word)
-        if word not in self.words:
+        if word not in self.words and word not in self.remarks:
             raise BadValue(f"{quoted(word)} is not one of {', '.join(self.words)}")
-        return word
+        return self.means.get(word, word)
+
+    def remark(self, text: str) -> str:
+        return self.remarks.get(first_word(text), "")
 
 
 @dataclass(frozen=True, slots=True)
-class Anything:
+class Anything(Kind):
     """A value that nobody looks at, because the option has no effect. It may even be missing."""
+
+    notation = "TEXT"
 
     def read(self, text: str) -> str:
         return text
 
 
 @dataclass(frozen=True, slots=True)
-class LogDestination:
+class LogDestination(Kind):
     """``none``, ``stderr``, ``stdout``, ``syslog``, ``topic``, or ``file`` and a path to the line's end."""
 
+    notation = "stderr|stdout|syslog|topic|file PATH|none"
     plain = Choice(("none", "stderr", "stdout", "syslog", "topic", "file"), later=("dlt", "android"))
 
     def read(self, text: str) -> str:
         word = self.plain.read(text)
         if word != "file":
             return word  # "stdout unbuffered" is Mosquitto's too; ours never is buffered
-        path = text.lstrip(" ")[len(word) :]
-        return f"file {FilePath().read(path)}"
+        return f"file {FilePath().read(self._path(text))}"
+
+    def remark(self, text: str) -> str:
+        return FilePath().remark(self._path(text)) if first_word(text) == "file" else ""
+
+    @staticmethod
+    def _path(text: str) -> str:
+        return text.lstrip(" ")[len("file") :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +286,10 @@ LONGEST_SOCKET_PATH = 107
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointKind:
+class EndpointKind(Kind):
     """Reads an `Endpoint`. The one kind of words that a ``#`` ends."""
+
+    notation = "PORT [ADDRESS] | 0 PATH"
 
     def read(self, text: str) -> Endpoint:
         number = Integer(0, 65535).read(text)
@@ -204,8 +303,10 @@ class EndpointKind:
 
 
 @dataclass(frozen=True, slots=True)
-class ProtocolVersions:
+class ProtocolVersions(Kind):
     """MQTT protocol levels, separated by commas or blanks: ``3, 4, 5``."""
+
+    notation = "VERSION,..."
 
     def read(self, text: str) -> frozenset[int]:
         words = [word for word in re.split(r"[, \t]+", text) if word]
@@ -218,14 +319,15 @@ class ProtocolVersions:
 
 
 @dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(Kind):
     """A number and a unit: ``s``, ``h``, ``d``, ``w``, ``m`` (30 days), ``y`` (365 days). Read as seconds."""
 
+    notation = "TIME"
     units = {"s": 1, "h": 3600, "d": 86_400, "w": 604_800, "m": 2_592_000, "y": 31_536_000}
 
     def read(self, text: str) -> int:
         word = first_word(text)
         unit = self.units.get(word[-1])
-        if unit is None:
-            raise BadValue(f"{quoted(word)} does not end in one of {' '.join(self.units)}")
-        return Integer(1).read(word[:-1] or "0") * unit
+        if unit is None or not word[:-1]:
+            raise BadValue(f"{quoted(word)} is not a number and one of {' '.join(self.units)}, such as 14d")
+        return Integer(1).read(word[:-1]) * unit

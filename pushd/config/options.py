@@ -2,14 +2,20 @@
 Every option of a settings file, one row each: how it is read, where it counts, and what pushd makes of it.
 
 The names, defaults and rules are Mosquitto 2.1's (mosquitto.conf(5), and its behaviour where that says less);
-pushd's own options are at the end. Parser, check, reload and the test of ``conf/pushd.conf`` read this table;
-the few options that shape the file (`listener`, `include_dir`, ...) have their code in `pushd.config.reader`.
+pushd's own options are at the end. Parser, check and manual (`pushd.config.manual`) read this table, and a
+test holds ``conf/pushd.conf`` to it; the few options that shape the file (`listener`, `include_dir`, ...)
+have their code in `pushd.config.reader`.
+
+What an option does is explained in ``conf/pushd.conf``, if it works. If not, its row has a note.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
+from functools import partial
 
 from pushd.config.kinds import (
     INT_MAX,
@@ -23,6 +29,7 @@ from pushd.config.kinds import (
     Kind,
     LogDestination,
     ProtocolVersions,
+    SecretText,
     Text,
     port,
     seconds,
@@ -52,10 +59,10 @@ class Repeat(Enum):
 class Status(Enum):
     """What pushd makes of an option."""
 
-    WORKS = "implemented"
-    LATER = "not implemented yet: accepted, with a warning that names it"
-    REFUSED = "not implemented yet, and a door would stand wider open without it: the start stops"
-    NO_EFFECT = "accepted with a warning; there is nothing here that it could change"
+    WORKS = "works"
+    LATER = "accepted with a warning: not implemented yet"
+    REFUSED = "stops the start: not implemented yet, and it guards a door"
+    NO_EFFECT = "accepted with a warning: there is nothing here that it could change"
 
 
 G, S, L, OPEN, DEFAULT, B, P = Scope
@@ -78,11 +85,21 @@ class Option:
     aliases: tuple[str, ...] = ()
     sets: str = ""  # the option whose value this one gives, if it is another spelling with a scope of its own
     prefix: bool = False  # the name is only the beginning of one
+    note: str = ""  # what is missing or happens instead, if it does not work
 
     @property
     def key(self) -> str:
         """The name its value is kept under."""
         return self.sets or self.name
+
+    @property
+    def ours(self) -> bool:
+        """Whether Mosquitto does not know it."""
+        return self in OURS
+
+    def kind_of(self, name: str) -> Kind:
+        """How the value is read of a line with this name: some options of plugins are secrets."""
+        return SECRET if self.prefix and SECRET_NAME.search(name) else self.kind
 
 
 LOG_TYPES = (
@@ -96,10 +113,30 @@ LOG_TYPES = (
     "websockets",
     "internal",
 )
-TEXT, PATH, BOOLEAN, WORDS = Text(), FilePath(), Boolean(), Text()
-PREFIX_TEXT = Text(max_bytes=50)  # of generated client ids
-MOUNT_POINT = Text(forbidden="+#")
-INTERFACE = Text(max_bytes=15, forbidden=" /")  # as Linux has it (IFNAMSIZ)
+TEXT, PATH, DIRECTORY, BOOLEAN, SECRET = (
+    Text(),
+    FilePath(),
+    FilePath(name="DIRECTORY"),
+    Boolean(),
+    SecretText(),
+)
+SECRET_NAME = re.compile("password|passwd|secret|token|psk")  # in the name of a plugin's option
+ADDRESS, NAME, LIST = Text(name="ADDRESS"), Text(name="NAME"), Text(name="LIST")
+PREFIX_TEXT = Text(max_bytes=50, name="PREFIX")  # of generated client ids
+MOUNT_POINT = Text(forbidden="+#", name="PREFIX")
+INTERFACE = Text(max_bytes=15, forbidden=" /", name="INTERFACE")  # as Linux has it (IFNAMSIZ)
+PROTOCOL = Choice(
+    ("mqtt", "websockets", "http"),
+    remarks={
+        "http_api": "http_api is not implemented yet: this listener stays shut (http is pushd's own gateway)"
+    },
+)
+# A minimum: what comes in may only get stronger.
+TLS_VERSION = Choice(
+    ("tlsv1.2", "tlsv1.3"),
+    remarks=dict.fromkeys(("tlsv1.1", "tlsv1"), "TLS 1.1 and older are not spoken; tlsv1.2 is the minimum"),
+    means=dict.fromkeys(("tlsv1.1", "tlsv1"), "tlsv1.2"),
+)
 BYTES = Integer(below=0, unit="bytes")
 MESSAGES = Integer(below=0, unit="messages")
 MAX_PAYLOAD = 268_435_455  # the largest Remaining Length (v3 §2.2.3)
@@ -107,8 +144,8 @@ MAX_PAYLOAD = 268_435_455  # the largest Remaining Length (v3 §2.2.3)
 LISTENERS = (
     Option("listener", EndpointKind(), None, G, repeat=ALL),
     Option("port", port(), 1883, DEFAULT),
-    Option("bind_address", TEXT, None, DEFAULT, repeat=ONCE),
-    Option("protocol", Choice(("mqtt", "websockets", "http"), later=("http_api",)), "mqtt", L),
+    Option("bind_address", ADDRESS, None, DEFAULT, repeat=ONCE),
+    Option("protocol", PROTOCOL, "mqtt", L),
     Option("socket_domain", Choice(("ipv4", "ipv6")), None, L),
     Option("bind_interface", INTERFACE, None, L, repeat=ONCE),
     Option("accept_protocol_versions", ProtocolVersions(), frozenset({3, 4, 5}), OPEN, HUP),
@@ -117,36 +154,74 @@ LISTENERS = (
     Option("max_topic_alias", Integer(0, 65535), 10, OPEN, HUP),
     Option("max_topic_alias_broker", Integer(0, 65535), 10, OPEN, HUP),
     Option("mount_point", MOUNT_POINT, "", OPEN, HUP),
-    Option("use_username_as_clientid", BOOLEAN, False, L, HUP, LATER),
+    Option(
+        "use_username_as_clientid",
+        BOOLEAN,
+        False,
+        L,
+        HUP,
+        LATER,
+        note="clients keep the client id that they send",
+    ),
     Option("listener_allow_anonymous", BOOLEAN, None, OPEN, HUP, sets="allow_anonymous"),
     Option("listener_auto_id_prefix", PREFIX_TEXT, None, OPEN, HUP, repeat=ONCE, sets="auto_id_prefix"),
-    Option("http_dir", PATH, None, OPEN, status=LATER, repeat=ONCE),
-    Option("websockets_origin", TEXT, (), OPEN, HUP, repeat=ALL),
+    Option(
+        "http_dir",
+        DIRECTORY,
+        None,
+        OPEN,
+        status=LATER,
+        repeat=ONCE,
+        note="the gateway serves no files from a directory",
+    ),
+    Option("websockets_origin", Text(name="ORIGIN"), (), OPEN, HUP, repeat=ALL),
     Option("enable_proxy_protocol", Integer(1, 2), None, OPEN),
     Option("proxy_protocol_v2_require_tls", BOOLEAN, False, OPEN),
 )
+
+NO_ENGINES = "keys are read from PEM files; OpenSSL has given up its engines"
 
 TLS = (
     Option("certfile", PATH, None, L, HUP),
     Option("keyfile", PATH, None, L, HUP),
     Option("cafile", PATH, None, OPEN, HUP),  # Mosquitto keeps the old file on SIGHUP; there is no reason to
-    Option("capath", PATH, None, L, HUP),
+    Option("capath", DIRECTORY, None, L, HUP),
     Option("require_certificate", BOOLEAN, False, L, HUP),
     Option("use_identity_as_username", BOOLEAN, False, L, HUP),
     Option("use_subject_as_username", BOOLEAN, False, L, HUP),
     Option("crlfile", PATH, None, L, HUP),
-    Option("disable_client_cert_date_checks", BOOLEAN, False, OPEN, status=LATER),
-    Option("ciphers", TEXT, None, L),
-    Option("ciphers_tls1.3", TEXT, None, L),
-    Option("tls_version", Choice(("tlsv1.2", "tlsv1.3")), "tlsv1.2", OPEN, repeat=ONCE),
-    Option("tls_engine", TEXT, None, L, status=NO_EFFECT, repeat=ONCE),
-    Option("tls_engine_kpass_sha1", TEXT, None, L, status=NO_EFFECT),
-    Option("tls_keyform", TEXT, None, L, status=NO_EFFECT),
-    Option("dhparamfile", Anything(), None, G, status=NO_EFFECT),
-    # Without psk_hint the listener would speak plain text where the file asks for encryption.
-    Option("psk_hint", TEXT, None, L, status=REFUSED, repeat=ONCE),
-    Option("psk_file", PATH, None, S, HUP, LATER),
+    Option(
+        "disable_client_cert_date_checks",
+        BOOLEAN,
+        False,
+        OPEN,
+        status=LATER,
+        note="expired client certificates are refused",
+    ),
+    Option("ciphers", LIST, None, L),
+    Option("ciphers_tls1.3", LIST, None, L),
+    Option("tls_version", TLS_VERSION, "tlsv1.2", OPEN, repeat=ONCE),
+    Option("tls_engine", TEXT, None, L, status=NO_EFFECT, repeat=ONCE, note=NO_ENGINES),
+    Option("tls_engine_kpass_sha1", SECRET, None, L, status=NO_EFFECT, note=NO_ENGINES),
+    Option("tls_keyform", TEXT, None, L, status=NO_EFFECT, note=NO_ENGINES),
+    Option(
+        "dhparamfile", Anything(), None, G, status=NO_EFFECT, note="OpenSSL has good parameters of its own"
+    ),
+    # Without it the listener would speak plain text where the file asks for encryption.
+    Option(
+        "psk_hint",
+        TEXT,
+        None,
+        L,
+        status=LATER,
+        repeat=ONCE,
+        note="pre-shared keys are not known, so its listener stays shut",
+    ),
+    Option("psk_file", PATH, None, S, HUP, LATER, note="pre-shared keys are not known"),
 )
+
+PLUGIN = Text(name="PLUGIN")
+NO_PLUGINS = "plugins are not loaded yet"
 
 SECURITY = (
     Option("per_listener_settings", BOOLEAN, False, G, HUP),
@@ -155,15 +230,15 @@ SECURITY = (
     Option("acl_file", PATH, None, S, HUP),
     Option("allow_zero_length_clientid", BOOLEAN, True, S, HUP),
     Option("auto_id_prefix", PREFIX_TEXT, "auto-", S, HUP, repeat=ONCE),
-    Option("clientid_prefixes", TEXT, None, G, HUP, LATER),
+    Option("clientid_prefixes", TEXT, None, G, HUP, LATER, note="clients with any client id are let in"),
     # A plugin is somebody's access check: a broker that starts without it lets in whom the check kept out.
-    Option("plugin", TEXT, None, S, status=REFUSED, repeat=ALL, aliases=("auth_plugin",)),
-    Option("global_plugin", TEXT, None, G, status=REFUSED, repeat=ALL),
-    Option("plugin_load", WORDS, None, G, status=REFUSED, repeat=ALL),
-    Option("plugin_use", TEXT, None, OPEN, status=REFUSED, repeat=ALL),
-    Option("auth_plugin_deny_special_chars", BOOLEAN, True, P, status=LATER),
-    Option("plugin_opt_", TEXT, None, P, status=LATER, prefix=True),
-    Option("auth_opt_", TEXT, None, P, status=LATER, prefix=True),
+    Option("plugin", PLUGIN, None, S, status=REFUSED, repeat=ALL, aliases=("auth_plugin",), note=NO_PLUGINS),
+    Option("global_plugin", PLUGIN, None, G, status=REFUSED, repeat=ALL, note=NO_PLUGINS),
+    Option("plugin_load", Text(name="NAME PLUGIN"), None, G, status=REFUSED, repeat=ALL, note=NO_PLUGINS),
+    Option("plugin_use", NAME, None, OPEN, status=REFUSED, repeat=ALL, note=NO_PLUGINS),
+    Option("auth_plugin_deny_special_chars", BOOLEAN, True, P, status=LATER, note=NO_PLUGINS),
+    Option("plugin_opt_", TEXT, None, P, status=LATER, prefix=True, note=NO_PLUGINS),
+    Option("auth_opt_", TEXT, None, P, status=LATER, prefix=True, note=NO_PLUGINS),
 )
 
 LIMITS = (
@@ -178,96 +253,170 @@ LIMITS = (
     Option("max_queued_bytes", BYTES, 0, G, HUP),
     Option("queue_qos0_messages", BOOLEAN, False, G, HUP),
     Option("upgrade_outgoing_qos", BOOLEAN, False, G, HUP),
-    Option("allow_duplicate_messages", BOOLEAN, True, G, HUP, LATER),
+    Option(
+        "allow_duplicate_messages",
+        BOOLEAN,
+        True,
+        G,
+        HUP,
+        LATER,
+        note="whose subscriptions overlap gets one copy of a message, with the highest of their QoS",
+    ),
     Option("persistent_client_expiration", Duration(), None, G, HUP),
     Option("retain_available", BOOLEAN, True, G, HUP),
     Option("retain_expiry_interval", Integer(1, unit="minutes"), None, G, HUP),
-    Option("check_retain_source", BOOLEAN, True, G, status=LATER),
+    Option(
+        "check_retain_source",
+        BOOLEAN,
+        True,
+        G,
+        status=LATER,
+        note="who may read a retained message gets it, whoever published it",
+    ),
     Option("memory_limit", Integer(0, 2**63 - 1, unit="bytes"), 0, G, HUP),
     Option(
-        "packet_buffer_size", Integer(0, 65535), 4096, status=NO_EFFECT, aliases=("websockets_headers_size",)
+        "packet_buffer_size",
+        Integer(0, 65535, unit="bytes"),
+        4096,
+        status=NO_EFFECT,
+        aliases=("websockets_headers_size",),
+        note="buffers have the size of what is in them",
     ),
     Option("set_tcp_nodelay", BOOLEAN, True, G, HUP),  # unlike Mosquitto; conf/pushd.conf says why
-    Option("retry_interval", Anything(), None, G, status=NO_EFFECT),
+    Option(
+        "retry_interval",
+        Anything(),
+        None,
+        G,
+        status=NO_EFFECT,
+        note="messages are sent again when their client comes back, and only then",
+    ),
 )
+
+AT_ONCE = "every change is stored at once"
 
 PERSISTENCE = (
     Option("persistence", BOOLEAN, False, G, HUP, aliases=("retained_persistence",)),
-    Option("persistence_location", PATH, "", G, HUP, repeat=ONCE),
-    Option("durability", Choice(("full", "normal", "off")), "full", G),
-    Option("persistence_file", TEXT, "mosquitto.db", G, HUP, LATER, ONCE),
-    Option("autosave_interval", Integer(0, below=0), 1800, G, HUP, NO_EFFECT),
-    Option("autosave_on_changes", BOOLEAN, False, G, HUP, NO_EFFECT),
+    Option("persistence_location", DIRECTORY, "", G, HUP, repeat=ONCE),
+    Option(
+        "persistence_file",
+        TEXT,
+        "mosquitto.db",
+        G,
+        HUP,
+        LATER,
+        ONCE,
+        note="the store is pushd.db in persistence_location; Mosquitto's file is neither read nor changed",
+    ),
+    Option(
+        "autosave_interval",
+        Integer(0, below=0, unit="seconds"),
+        1800,
+        G,
+        HUP,
+        NO_EFFECT,
+        note=AT_ONCE,
+    ),
+    Option("autosave_on_changes", BOOLEAN, False, G, HUP, NO_EFFECT, note=AT_ONCE),
 )
 
 REPORTS = (
     Option("sys_interval", seconds(0, 65535), 10, G, HUP),
-    Option("enable_control_api", BOOLEAN, False, G, HUP, LATER),
+    Option("enable_control_api", BOOLEAN, False, G, HUP, LATER, note="nobody answers under $CONTROL"),
     Option("connection_messages", BOOLEAN, True, G, HUP),
     Option("log_dest", LogDestination(), ("stderr",), G, HUP, repeat=ALL),
     Option("log_type", Choice((*LOG_TYPES, "all", "none")), LOG_TYPES[:4], G, HUP, repeat=ALL),
     Option("log_timestamp", BOOLEAN, True, G, HUP),
-    Option("log_timestamp_format", TEXT, None, G, HUP, repeat=ONCE),
+    Option("log_timestamp_format", Text(name="FORMAT"), None, G, HUP, repeat=ONCE),
     Option("log_facility", Integer(0, 7), None, G, HUP),
-    Option("websockets_log_level", Integer(-INT_MAX), 0, G, status=NO_EFFECT),
+    Option(
+        "websockets_log_level",
+        Integer(-INT_MAX),
+        0,
+        G,
+        status=NO_EFFECT,
+        note="it is for libwebsockets, which is not used here",
+    ),
 )
 
 PROCESS = (
-    Option("include_dir", PATH, None, G, HUP, repeat=ALL),
+    Option("include_dir", DIRECTORY, None, G, HUP, repeat=ALL),
     Option("pid_file", PATH, None, G, repeat=ONCE),
-    Option("user", TEXT, None, G),
+    Option("user", NAME, None, G),
 )
+
+NO_BRIDGES = "no connection to another broker is made"
+of_a_bridge = partial(Option, scope=B, reloadable=HUP, status=LATER, note=NO_BRIDGES)
 
 # `connection` starts a bridge, the others belong to it. Without bridges their words are not taken apart yet.
 BRIDGES = (
-    Option("connection", WORDS, None, G, HUP, LATER, ALL),
-    Option("address", WORDS, None, B, HUP, LATER, ONCE, aliases=("addresses",)),
-    Option("topic", WORDS, None, B, HUP, LATER, ALL),
-    Option("remote_clientid", TEXT, None, B, HUP, LATER, ONCE, aliases=("clientid",)),
-    Option("remote_username", TEXT, None, B, HUP, LATER, ONCE, aliases=("username",)),
-    Option("remote_password", TEXT, None, B, HUP, LATER, ONCE, aliases=("password",)),
-    Option("local_clientid", TEXT, None, B, HUP, LATER, ONCE),
-    Option("local_username", TEXT, None, B, HUP, LATER, ONCE),
-    Option("local_password", TEXT, None, B, HUP, LATER, ONCE),
-    Option("cleansession", BOOLEAN, False, B, HUP, LATER),
-    Option("local_cleansession", BOOLEAN, None, B, HUP, LATER),
-    Option("keepalive_interval", Integer(5, 65535, below=5, unit="seconds"), 60, B, HUP, LATER),
-    Option("idle_timeout", Integer(1, below=1, unit="seconds"), 60, B, HUP, LATER),
-    Option("threshold", Integer(1, below=1, unit="messages"), 10, B, HUP, LATER),
-    Option("start_type", Choice(("automatic", "lazy", "once")), "automatic", B, HUP, LATER),
-    Option("restart_timeout", WORDS, "5 30", B, HUP, LATER),
-    Option("round_robin", BOOLEAN, False, B, HUP, LATER),
-    Option("try_private", BOOLEAN, True, B, HUP, LATER),
-    Option("notifications", BOOLEAN, True, B, HUP, LATER),
-    Option("notifications_local_only", BOOLEAN, False, B, HUP, LATER),
-    Option("notification_topic", TEXT, None, B, HUP, LATER, ONCE),
-    Option("bridge_protocol_version", Choice(("mqttv31", "mqttv311", "mqttv50")), "mqttv311", B, HUP, LATER),
-    Option("bridge_max_packet_size", Integer(0, below=0, unit="bytes"), 0, B, HUP, LATER),
-    Option("bridge_max_topic_alias", Integer(0, 65535), 10, B, HUP, LATER),
-    Option("bridge_receive_maximum", Integer(1, 65535, unit="messages"), 20, B, HUP, LATER),
-    Option("bridge_session_expiry_interval", seconds(0, INT_MAX), 0, B, HUP, LATER),
-    Option("bridge_outgoing_retain", BOOLEAN, True, B, HUP, LATER),
-    Option("bridge_attempt_unsubscribe", BOOLEAN, True, B, HUP, LATER),
-    Option("bridge_bind_address", TEXT, None, B, HUP, LATER, ONCE),
-    Option("bridge_reload_type", Choice(("lazy", "immediate")), "lazy", B, HUP, LATER),
-    Option("bridge_tcp_keepalive", WORDS, None, B, HUP, LATER),
-    Option("bridge_tcp_user_timeout", Integer(0, unit="milliseconds"), None, B, HUP, LATER),
-    Option("bridge_cafile", PATH, None, B, HUP, LATER, ONCE),
-    Option("bridge_capath", PATH, None, B, HUP, LATER, ONCE),
-    Option("bridge_certfile", PATH, None, B, HUP, LATER, ONCE),
-    Option("bridge_keyfile", PATH, None, B, HUP, LATER),
-    Option("bridge_tls_version", TEXT, None, B, HUP, LATER, ONCE),
-    Option("bridge_tls_use_os_certs", BOOLEAN, False, B, HUP, LATER),
-    Option("bridge_insecure", BOOLEAN, False, B, HUP, LATER),
-    Option("bridge_alpn", TEXT, None, B, HUP, LATER, ONCE),
-    Option("bridge_ciphers", TEXT, None, B, HUP, LATER, ONCE),
-    Option("bridge_ciphers_tls1.3", TEXT, None, B, HUP, LATER, ONCE),
-    Option("bridge_require_ocsp", BOOLEAN, False, B, HUP, LATER),
-    Option("bridge_identity", TEXT, None, B, HUP, LATER, ONCE),
-    Option("bridge_psk", TEXT, None, B, HUP, LATER, ONCE),
+    Option("connection", NAME, None, G, HUP, LATER, ALL, note=NO_BRIDGES),
+    of_a_bridge("address", Text(name="ADDRESS[:PORT] ..."), None, repeat=ONCE, aliases=("addresses",)),
+    of_a_bridge("topic", Text(name="PATTERN [DIRECTION [QOS [LOCAL [REMOTE]]]]"), None, repeat=ALL),
+    of_a_bridge("remote_clientid", TEXT, None, repeat=ONCE, aliases=("clientid",)),
+    of_a_bridge("remote_username", TEXT, None, repeat=ONCE, aliases=("username",)),
+    of_a_bridge("remote_password", SECRET, None, repeat=ONCE, aliases=("password",)),
+    of_a_bridge("local_clientid", TEXT, None, repeat=ONCE),
+    of_a_bridge("local_username", TEXT, None, repeat=ONCE),
+    of_a_bridge("local_password", SECRET, None, repeat=ONCE),
+    of_a_bridge("cleansession", BOOLEAN, False),
+    of_a_bridge("local_cleansession", BOOLEAN, None),
+    of_a_bridge("keepalive_interval", Integer(5, 65535, below=5, unit="seconds"), 60),
+    of_a_bridge("idle_timeout", Integer(1, below=1, unit="seconds"), 60),
+    of_a_bridge("threshold", Integer(1, below=1, unit="messages"), 10),
+    of_a_bridge("start_type", Choice(("automatic", "lazy", "once")), "automatic"),
+    of_a_bridge("restart_timeout", Text(name="BASE [CAP [STABLE]]"), "5 30"),
+    of_a_bridge("round_robin", BOOLEAN, False),
+    of_a_bridge("try_private", BOOLEAN, True),
+    of_a_bridge("notifications", BOOLEAN, True),
+    of_a_bridge("notifications_local_only", BOOLEAN, False),
+    of_a_bridge("notification_topic", TEXT, None, repeat=ONCE),
+    of_a_bridge("bridge_protocol_version", Choice(("mqttv31", "mqttv311", "mqttv50")), "mqttv311"),
+    of_a_bridge("bridge_max_packet_size", Integer(0, below=0, unit="bytes"), 0),
+    of_a_bridge("bridge_max_topic_alias", Integer(0, 65535), 10),
+    of_a_bridge("bridge_receive_maximum", Integer(1, 65535, unit="messages"), 20),
+    of_a_bridge("bridge_session_expiry_interval", seconds(0, INT_MAX), 0),
+    of_a_bridge("bridge_outgoing_retain", BOOLEAN, True),
+    of_a_bridge("bridge_attempt_unsubscribe", BOOLEAN, True),
+    of_a_bridge("bridge_bind_address", TEXT, None, repeat=ONCE),
+    of_a_bridge("bridge_reload_type", Choice(("lazy", "immediate")), "lazy"),
+    of_a_bridge("bridge_tcp_keepalive", Text(name="IDLE INTERVAL COUNT"), None),
+    of_a_bridge("bridge_tcp_user_timeout", Integer(0, unit="milliseconds"), None),
+    of_a_bridge("bridge_cafile", PATH, None, repeat=ONCE),
+    of_a_bridge("bridge_capath", DIRECTORY, None, repeat=ONCE),
+    of_a_bridge("bridge_certfile", PATH, None, repeat=ONCE),
+    of_a_bridge("bridge_keyfile", PATH, None),
+    of_a_bridge("bridge_tls_version", TEXT, None, repeat=ONCE),
+    of_a_bridge("bridge_tls_use_os_certs", BOOLEAN, False),
+    of_a_bridge("bridge_insecure", BOOLEAN, False),
+    of_a_bridge("bridge_alpn", TEXT, None, repeat=ONCE),
+    of_a_bridge("bridge_ciphers", TEXT, None, repeat=ONCE),
+    of_a_bridge("bridge_ciphers_tls1.3", TEXT, None, repeat=ONCE),
+    of_a_bridge("bridge_require_ocsp", BOOLEAN, False),
+    of_a_bridge("bridge_identity", TEXT, None, repeat=ONCE),
+    of_a_bridge("bridge_psk", SECRET, None, repeat=ONCE),
 )
 
 OURS = (
+    Option(
+        "acl_substitution",
+        Choice(("2.0", "2.1")),
+        "2.1",
+        S,
+        HUP,
+        LATER,
+        note="%u and %c are put in as Mosquitto 2.1 does",
+    ),
+    Option(
+        "acl_check_subscribe",
+        BOOLEAN,
+        False,
+        S,
+        HUP,
+        LATER,
+        note="subscriptions are granted, and messages that may not be read are kept back, as in Mosquitto",
+    ),
+    Option("durability", Choice(("full", "normal", "off")), "full", G),
     # From accept to a whole CONNECT, TLS included. Mosquitto gives 20 s times 1.5: kind to an attacker.
     Option("connect_timeout", seconds(1, 3600), 10, G, HUP),
     Option("queue_full", Choice(("drop_newest", "drop_oldest", "refuse_publisher")), "drop_newest", G, HUP),
@@ -294,6 +443,7 @@ OPTIONS: tuple[Option, ...] = (
 )
 
 _BY_NAME = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
+LONGEST_NAME = 2 * max(map(len, _BY_NAME))
 _PREFIXES = tuple(option for option in OPTIONS if option.prefix)
 
 
@@ -303,3 +453,10 @@ def find(name: str) -> Option | None:
     if option is not None and not option.prefix:
         return option
     return next((row for row in _PREFIXES if name.startswith(row.name) and name != row.name), None)
+
+
+def nearest(name: str) -> str | None:
+    """The option that somebody may have meant who wrote this, or ``None``."""
+    if len(name) > LONGEST_NAME:
+        return None
+    return next(iter(get_close_matches(name.lower(), _BY_NAME, n=1, cutoff=0.75)), None)

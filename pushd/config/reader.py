@@ -4,11 +4,13 @@ Reads a settings file: mosquitto.conf's syntax, to the letter.
 - One option per line. ``#`` starts a comment in the first column only; blank lines and CRLF are fine.
 - The name ends at the first space. A tab is no separator: after a name it makes an unknown name.
 - Lines have an order: what belongs to a listener follows its ``listener`` line, what belongs to a bridge its
-  ``connection`` line, and `per_listener_settings` stands before any security option.
+  ``connection`` line, what belongs to a plugin its ``plugin`` line, and `per_listener_settings` stands before
+  any security option.
 - `include_dir` reads the ``*.conf`` files of a directory where it stands. Each starts without a current
-  listener or connection, and none includes others.
+  listener, connection or plugin, and none includes others.
 
-Nothing in a file is ever evaluated, and no file but these is opened. The only exception is `ConfigError`.
+``${NAME}`` and ``file:PATH`` are ours (`pushd.config.indirect`). Nothing in a file is ever evaluated, and no
+other file is opened. The only exception is `ConfigError`.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from typing import Any, ClassVar
 
 from pushd.config.draft import Block, Draft, settle
 from pushd.config.errors import BadValue, ConfigError, NotYet, quoted
-from pushd.config.kinds import Endpoint, port
-from pushd.config.options import Option, Repeat, Scope, Status, find
+from pushd.config.indirect import expand, fetch_secret
+from pushd.config.kinds import Anything, Endpoint, SecretText, port
+from pushd.config.options import Option, Repeat, Scope, Status, find, nearest
 from pushd.config.settings import Settings
 
 MAX_PORTS = 10  # on the command line, as Mosquitto
@@ -34,13 +37,14 @@ def read_settings(
 
     :param path: ``None`` is an empty file, and so local-only mode: loopback, port 1883, anonymous allowed.
     :param ports: of ``-p``: loopback ports instead of 1883. Ignored if the file opens a listener.
-    :param environ: ``MOSQUITTO_PERSISTENCE_LOCATION`` overrides `persistence_location`.
+    :param environ: ``${NAME}`` is looked up in it; ``MOSQUITTO_PERSISTENCE_LOCATION`` overrides
+        `persistence_location`.
     :raises ConfigError: with file, line and reason.
     """
     _check_ports(ports)
     draft = Draft()
     if path is not None:
-        SettingsFile(path, _contents(path, origin=path, what=""), draft).read()
+        SettingsFile(path, _contents(path, origin=path, what=""), draft, environ).read()
     location = environ.get("MOSQUITTO_PERSISTENCE_LOCATION")
     if location:
         draft.whole.values["persistence_location"] = location
@@ -84,16 +88,35 @@ def _included(directory: str, origin: str) -> list[str]:
     return [os.path.join(directory, name) for name in chosen]
 
 
-class SettingsFile:
-    """One file being read into a draft: the current listener and connection are its own."""
+def _hint(name: str) -> str:
+    """What may have been meant by a name that is none."""
+    if name.startswith("#"):
+        return "; a comment starts in the first column"
+    if "\t" in name:
+        return "; a tab does not end a name, a space does"
+    option = nearest(name)
+    return f"; did you mean {option}?" if option else ""
 
-    def __init__(self, path: str, contents: bytes, draft: Draft, included: bool = False) -> None:
+
+class SettingsFile:
+    """One file being read into a draft: the current listener, connection and plugin are its own."""
+
+    def __init__(
+        self,
+        path: str,
+        contents: bytes,
+        draft: Draft,
+        environ: Mapping[str, str],
+        included: bool = False,
+    ) -> None:
         self._path = path
         self._contents = contents
         self._draft = draft
+        self._environ = environ
         self._included = included
         self._listener: Block | None = None
         self._bridge: Block | None = None
+        self._plugin: Block | None = None
 
     def read(self) -> None:
         for origin, line in self._lines():
@@ -110,19 +133,44 @@ class SettingsFile:
             try:
                 yield origin, line.decode("utf-8").rstrip("\r")
             except UnicodeDecodeError:
-                raise ConfigError(origin, "this line is not UTF-8") from None
+                raise ConfigError(origin, "this line is not UTF-8 (only comments need not be)") from None
 
     def _read_option(self, origin: str, name: str, text: str) -> None:
         option = find(name)
         if option is None:
-            hint = "; a tab does not end a name, a space does" if "\t" in name else ""
-            raise ConfigError(origin, f"unknown option {quoted(name)}{hint}")
+            raise ConfigError(origin, f"unknown option {quoted(name)}{_hint(name)}")
         try:
-            self._obey(option, name, option.kind.read(text), origin)
+            self._obey(option, name, self._value(option, name, text, origin), origin)
         except NotYet as value:
             self._not_yet(option, f"{name} {value}", origin)
         except BadValue as problem:
             raise ConfigError(origin, f"{name}: {problem}") from None
+
+    def _value(self, option: Option, name: str, text: str, origin: str) -> Any:
+        """
+        What an option is given; its author is told where it may not mean what was meant.
+
+        :raises BadValue: what it cannot take.
+        """
+        kind = option.kind_of(name)
+        text = self._expanded(option, text)
+        if not text.strip(" ") and not isinstance(kind, Anything):
+            raise BadValue(f"needs a value: {kind.notation}")
+        if isinstance(kind, SecretText) and option.status is Status.WORKS:
+            text = fetch_secret(text)
+        value = kind.read(text)
+        remark = kind.remark(text)
+        if remark:
+            self._draft.warn(origin, f"{name}: {remark}")
+        return value
+
+    def _expanded(self, option: Option, text: str) -> str:
+        try:
+            return expand(text, self._environ)
+        except BadValue:
+            if option.status is Status.WORKS:
+                raise
+            return text  # nobody will look at it, so it is no reason not to start
 
     def _not_yet(self, option: Option, line: str, origin: str) -> None:
         """One of several log destinations can be done without; the one protocol of a listener cannot."""
@@ -132,22 +180,27 @@ class SettingsFile:
 
     def _obey(self, option: Option, name: str, value: Any, origin: str) -> None:
         if option.status is Status.REFUSED:
-            raise ConfigError(
-                origin, f"{name} is not implemented yet, and pushd will not start without its protection"
-            )
+            told = f"{name} is not implemented yet, and pushd will not start without its protection"
+            raise ConfigError(origin, told)
         shape = self._SHAPING.get(option.name)
         if shape is not None:
             shape(self, value, origin)
+        elif option.prefix:
+            options = self._block_of(option.scope, name, origin).values.setdefault("options", [])
+            options.append((name.removeprefix(option.name), value))
         else:
-            self._block_for(option, name, origin).keep(option, value, origin)
-        if option.status is Status.LATER:
-            self._draft.warn(origin, f"{name} is not implemented yet; ignored")
-        elif option.status is Status.NO_EFFECT:
-            self._draft.warn(origin, f"{name} has no effect in pushd; ignored")
+            self._block_of(option.scope, name, origin).keep(option, value, origin)
+        self._warn_of(option, name, origin)
 
-    def _block_for(self, option: Option, name: str, origin: str) -> Block:
-        """What the option belongs to, by its scope and by the lines before it."""
-        scope = option.scope
+    def _warn_of(self, option: Option, name: str, origin: str) -> None:
+        """Name what is missing. Of a bridge its first line is enough: the rest goes with it."""
+        if option.status is Status.LATER and option.scope is not Scope.BRIDGE:
+            self._draft.warn(origin, f"{name} is not implemented yet: {option.note}")
+        elif option.status is Status.NO_EFFECT:
+            self._draft.warn(origin, f"{name} has no effect: {option.note}")
+
+    def _block_of(self, scope: Scope, name: str, origin: str) -> Block:
+        """What an option belongs to, by its scope and by the lines before it."""
         if scope is Scope.SECURITY:
             self._draft.security_seen = True
             scope = Scope.LISTENER if self._draft.per_listener else Scope.FILE
@@ -163,6 +216,8 @@ class SettingsFile:
             return self._listener
         if scope is Scope.BRIDGE and self._bridge is not None:
             return self._bridge
+        if scope is Scope.PLUGIN and self._plugin is not None:
+            return self._plugin
         missing = {Scope.OPEN_LISTENER: "listener", Scope.BRIDGE: "connection"}.get(scope, "plugin")
         raise BadValue(f"needs a {missing} line before it")
 
@@ -192,7 +247,7 @@ class SettingsFile:
             raise BadValue("counts in the main file only")
         for path in _included(directory, origin):
             contents = _contents(path, origin, what=f"include_dir: {path} ")
-            SettingsFile(path, contents, self._draft, included=True).read()
+            SettingsFile(path, contents, self._draft, self._environ, included=True).read()
 
     def _open_bridge(self, words: str, origin: str) -> None:
         name = words.split(" ")[0]
@@ -200,9 +255,37 @@ class SettingsFile:
             raise BadValue(f"{quoted(name)} is a duplicate of {self._draft.bridges[name].origin}")
         self._bridge = self._draft.bridges[name] = Block(origin)
 
+    def _open_plugin(self, plugin: str, origin: str) -> None:
+        block = self._block_of(Scope.SECURITY, "plugin", origin)
+        block.values.setdefault("plugin", []).append(self._new_plugin(plugin, origin))
+
+    def _open_global_plugin(self, plugin: str, origin: str) -> None:
+        self._draft.whole.values.setdefault("global_plugin", []).append(self._new_plugin(plugin, origin))
+
+    def _load_plugin(self, words: str, origin: str) -> None:
+        name, _, plugin = words.partition(" ")
+        if not plugin:
+            raise BadValue("needs a name and a plugin")
+        known = self._draft.loaded_plugins.get(name)
+        if known is not None:
+            raise BadValue(f"{quoted(name)} is a duplicate of {known.origin}")
+        self._draft.loaded_plugins[name] = self._new_plugin(plugin.strip(" "), origin)
+
+    def _use_plugin(self, name: str, origin: str) -> None:
+        block = self._block_of(Scope.OPEN_LISTENER, "plugin_use", origin)
+        block.values.setdefault("plugin_use", []).append((name, origin))
+
+    def _new_plugin(self, plugin: str, origin: str) -> Block:
+        self._plugin = Block(origin, {"plugin": plugin})
+        return self._plugin
+
     _SHAPING: ClassVar[dict[str, Callable[[SettingsFile, Any, str], None]]] = {
         "listener": _open_listener,
         "per_listener_settings": _set_per_listener,
         "include_dir": _include,
         "connection": _open_bridge,
+        "plugin": _open_plugin,
+        "global_plugin": _open_global_plugin,
+        "plugin_load": _load_plugin,
+        "plugin_use": _use_plugin,
     }

@@ -11,6 +11,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """A plugin and what it is told. The same one at several listeners is equal at all of them."""
+
+    origin: str  # "conf/pushd.conf:12"; for messages
+    plugin: str  # as written: where it is, or what it is called
+    options: tuple[tuple[str, str], ...] = ()  # plugin_opt_*, in their order, without the prefix
+    deny_special_chars: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class SecuritySettings:
     """Who may come in and what they may do: one set for all listeners, or one each."""
 
@@ -19,6 +29,9 @@ class SecuritySettings:
     acl_file: str | None = None
     allow_zero_length_clientid: bool = True
     auto_id_prefix: str = "auto-"
+    acl_substitution: str = "2.1"  # the version of Mosquitto whose way with %u and %c in ACLs is taken
+    acl_check_subscribe: bool = False
+    plugins: tuple[PluginSettings, ...] = ()  # those for all listeners first, then in the file's order
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class ListenerSettings:
     max_topic_alias: int = 10
     max_topic_alias_broker: int = 10
     mount_point: str = ""
+    use_username_as_clientid: bool = False
     websockets_origins: tuple[str, ...] = ()  # empty is every origin
     cafile: str | None = None
     capath: str | None = None
@@ -93,6 +107,8 @@ class LimitSettings:
     queue_qos0_messages: bool = False
     queue_full: str = "drop_newest"  # drop_newest | drop_oldest | refuse_publisher
     upgrade_outgoing_qos: bool = False
+    allow_duplicate_messages: bool = True  # where subscriptions of one client overlap
+    check_retain_source: bool = True  # whether who published a retained message still may
     max_packet_size: int = 2_000_000
     message_size_limit: int = 0
     max_keepalive_s: int = 0
@@ -124,9 +140,9 @@ class Settings:
     set_tcp_nodelay: bool = True
     persistence: bool = False
     persistence_location: str = ""
+    persistence_file: str = "mosquitto.db"
     durability: str = "full"  # full | normal | off
+    clientid_prefixes: str | None = None
     pid_file: str | None = None
     user: str | None = None
-    warnings: tuple[
-        str, ...
-    ] = ()  # "conf/pushd.conf:12: bridges are not implemented yet; ignored", to be logged
+    warnings: tuple[str, ...] = ()  # to be logged: "conf/pushd.conf:12: retry_interval has no effect: ..."

@@ -15,7 +15,7 @@ TLS = "certfile s.crt\nkeyfile s.key\n"
 
 def settled(text: str) -> Settings:
     draft = Draft()
-    SettingsFile("x.conf", text.encode(), draft).read()
+    SettingsFile("x.conf", text.encode(), draft, {}).read()
     return settle(draft, ())
 
 

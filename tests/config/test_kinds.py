@@ -20,6 +20,7 @@ from pushd.config.kinds import (
     Kind,
     LogDestination,
     ProtocolVersions,
+    SecretText,
     Text,
     port,
     read_number,
@@ -37,6 +38,7 @@ KINDS: tuple[Kind, ...] = (
     EndpointKind(),
     ProtocolVersions(),
     Duration(),
+    SecretText(),
 )
 
 
@@ -49,6 +51,8 @@ class EveryKindTests(SynchronousTestCase):
             kind.read(text)
         except BadValue as problem:
             assert str(problem)
+        else:
+            assert "\n" not in kind.remark(text)
 
     def test_nothing_is_not_a_value(self) -> None:
         """An option without a value is refused, unless its value never counted."""
@@ -99,8 +103,25 @@ class IntegerTests(SynchronousTestCase):
 
     def test_what_is_no_number(self) -> None:
         """Units, digits of other scripts, Python's underscores and bad octals are refused."""
-        for word in ("10s", "1_000", "٣", "08", "1.5", "0x", "-", "ten", "1e3", "10\t"):
+        for word in ("10s", "1_000", "٣", "08", "1.5", "0x", "-", "ten", "1e3", "10\u00a0"):
             self.assertRaises(BadValue, Integer().read, word)
+
+    def test_tabs_around_a_number(self) -> None:
+        """Mosquitto 2.0 reads past them, so files have them."""
+        assert [read_number(word) for word in ("\t10", "10\t", "10\t#")] == [10, 10, 10]
+
+    def test_numbers_of_2_0(self) -> None:
+        """What is refused now was some number before, and the message says which."""
+        problem = self.assertRaises(BadValue, Integer(unit="seconds").read, "10s")
+        assert str(problem) == "'10s' is not a number of seconds; Mosquitto 2.0 took it for 10"
+        problem = self.assertRaises(BadValue, Integer().read, "many")
+        assert str(problem) == "'many' is not a number; Mosquitto 2.0 took it for 0"
+
+    def test_numbers_that_changed(self) -> None:
+        """Where the two versions of Mosquitto read different numbers, the author is told."""
+        assert Integer().remark("0x10") == "'0x10' is 16, as in Mosquitto 2.1; 2.0 took it for 0"
+        assert Integer().remark("010 # ten") == "'010' is 8, as in Mosquitto 2.1; 2.0 took it for 10"
+        assert [Integer().remark(word) for word in ("0", "10", "+5", "-1", "07", "\t3")] == [""] * 6
 
     def test_endless_digits_are_refused(self) -> None:
         """A number longer than Python converts is out of range, not a crash."""
@@ -126,7 +147,28 @@ class TextTests(SynchronousTestCase):
     def test_forbidden_characters(self) -> None:
         """A mount point, for one, has no wildcards."""
         problem = self.assertRaises(BadValue, Text(forbidden="+#").read, "site/+")
-        assert str(problem) == "'site/+' has a '+' in it"
+        assert str(problem) == "'site/+' has a '+' in it, which it must not"
+
+
+class SecretTests(SynchronousTestCase):
+    def test_never_shown(self) -> None:
+        """Neither printed settings nor a message tell a password."""
+        assert repr([SecretText().read("pass")]) == "['***']"
+        problem = self.assertRaises(BadValue, SecretText().read, "pa\tss")
+        assert str(problem) == "the value has a control character, such as a tab, in it"
+
+    def test_is_a_text(self) -> None:
+        """Who is handed it can use it as it is."""
+        assert SecretText().read(" pass word ") == "pass word"
+
+
+class FilePathTests(SynchronousTestCase):
+    def test_comments_behind_a_path(self) -> None:
+        """They belong to the path, as in Mosquitto; but somebody will wonder."""
+        told = "all of 'conf/acl # rules' is the path: a comment needs a line of its own"
+        assert FilePath().remark(" conf/acl # rules ") == told
+        assert LogDestination().remark("file conf/acl # rules") == told
+        assert (FilePath().remark("conf/acl#1"), LogDestination().remark("stderr # rules")) == ("", "")
 
 
 class ChoiceTests(SynchronousTestCase):

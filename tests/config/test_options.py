@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.config.draft import OPTION_OF_FIELD
 from pushd.config.errors import BadValue
-from pushd.config.kinds import Integer
-from pushd.config.options import OPTIONS, Scope, Status, find
+from pushd.config.kinds import Integer, SecretText
+from pushd.config.options import OPTIONS, Scope, Status, find, nearest
 from pushd.config.settings import LimitSettings, ListenerSettings, LogSettings, SecuritySettings, Settings
 
 # Written by hand from mosquitto.conf(5) of 2.1: what an existing file may say.
@@ -42,7 +42,7 @@ use_username_as_clientid user username websockets_headers_size websockets_log_le
 
 SHAPES = (SecuritySettings, ListenerSettings, LogSettings, LimitSettings, Settings)
 RESOLVED = {"destinations": "log_dest", "types": "log_type"}  # fields that take more than filling in
-NOT_OPTIONS = {"origin", "addresses", "path", "security", "listeners", "limits", "log", "warnings"}
+NOT_OPTIONS = {"origin", "addresses", "path", "security", "plugins", "listeners", "limits", "log", "warnings"}
 
 
 class TableTests(SynchronousTestCase):
@@ -122,3 +122,45 @@ class SettingsTests(SynchronousTestCase):
         for option in OPTIONS:
             if option.status is Status.WORKS and option.scope is not Scope.BRIDGE:
                 assert option.key in filled | shaping, option.name
+
+    def test_what_does_not_work_says_what_is_missing(self) -> None:
+        """A warning that only named the option would leave its reader alone."""
+        for option in OPTIONS:
+            assert (option.note != "") == (option.status is not Status.WORKS), option.name
+
+
+class NearestTests(SynchronousTestCase):
+    def test_slips(self) -> None:
+        """A letter, an ending or the case wrong: the option is still recognised."""
+        for written, meant in (
+            ("max_keepalives", "max_keepalive"),
+            ("Listener", "listener"),
+            ("alow_anonymous", "allow_anonymous"),
+            ("pasword_file", "password_file"),
+        ):
+            assert nearest(written) == meant
+
+    def test_nothing_like_it(self) -> None:
+        """No suggestion is better than a wrong one, and than a search through megabytes."""
+        assert nearest("zzz") is None
+        assert nearest("x" * 3_000_000) is None
+
+
+class SecretTests(SynchronousTestCase):
+    def test_options_of_plugins(self) -> None:
+        """A plugin's password is a secret by its name."""
+        for name, secret in (
+            ("plugin_opt_db_password", True),
+            ("auth_opt_jwt_secret", True),
+            ("plugin_opt_url", False),
+        ):
+            option = find(name)
+            assert option is not None
+            assert isinstance(option.kind_of(name), SecretText) == secret
+
+    def test_options_of_bridges(self) -> None:
+        """So are the passwords that a bridge uses, however they are spelt."""
+        for name in ("password", "remote_password", "local_password", "bridge_psk"):
+            option = find(name)
+            assert option is not None
+            assert isinstance(option.kind_of(name), SecretText)

@@ -81,7 +81,7 @@ class ManualTests(SynchronousTestCase):
         """With every default written out, the file is still read, and without a warning."""
         text = "\n".join(line[1:] if re.match(r"#[a-z]\S* [^A-Z]", line) else line for line in LINES)
         draft = Draft()
-        SettingsFile("x.conf", text.encode(), draft).read()
+        SettingsFile("x.conf", text.encode(), draft, {}).read()
         assert settle(draft, ()).warnings == ()
 
 

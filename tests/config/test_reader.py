@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.config import reader
 from pushd.config.draft import Draft, settle
 from pushd.config.errors import ConfigError
-from pushd.config.options import OPTIONS, Status
+from pushd.config.options import OPTIONS, Option, Status, find
 from pushd.config.reader import SettingsFile, read_settings
 from pushd.config.settings import Settings
 
@@ -51,7 +53,8 @@ class SyntaxTests(ReaderTestCase):
 
     def test_comments_start_in_the_first_column(self) -> None:
         """An indented # is an unknown option, as it always was."""
-        assert self.refusal("listener 1883\n # plain\n") == "x.conf:2: unknown option '#'"
+        told = "x.conf:2: unknown option '#'; a comment starts in the first column"
+        assert self.refusal("listener 1883\n # plain\n") == told
 
     def test_line_ends_of_windows(self) -> None:
         """CRLF files are read like others, and the last line needs no end."""
@@ -70,9 +73,10 @@ class SyntaxTests(ReaderTestCase):
 
     def test_unknown_options(self) -> None:
         """A name that nobody knows stops the start; case counts, a byte order mark too."""
-        assert self.refusal("\nmax_keepalives 5\n") == "x.conf:2: unknown option 'max_keepalives'"
-        assert self.refusal("Listener 1883\n") == "x.conf:1: unknown option 'Listener'"
-        assert self.refusal("\ufefflistener 1883\n") == "x.conf:1: unknown option '\\ufefflistener'"
+        assert self.refusal("\nzzz 5\n") == "x.conf:2: unknown option 'zzz'"
+        for name, shown in (("Listener", "'Listener'"), ("\ufefflistener", "'\\ufefflistener'")):
+            told = f"x.conf:1: unknown option {shown}; did you mean listener?"
+            assert self.refusal(f"{name} 1883\n") == told
 
     def test_texts_keep_their_comments(self) -> None:
         """What looks like a comment behind a path is part of the path; behind a number it is not."""
@@ -89,10 +93,10 @@ class SyntaxTests(ReaderTestCase):
         assert self.refusal("acl_file " + "x" * 3_000_000) == "x.conf:1: acl_file: is longer than 65535 bytes"
         assert len(self.refusal("x" * 3_000_000)) < 200
 
-    def test_nothing_is_expanded(self) -> None:
-        """A file is data: no variables, no home directories, no code."""
-        read = self.read("listener 1883\nacl_file ${HOME}/~/`id`\n")
-        assert read.listeners[0].security.acl_file == "${HOME}/~/`id`"
+    def test_nothing_is_evaluated(self) -> None:
+        """A file is data: no home directories, no code, and a $ is a dollar."""
+        read = self.read("listener 1883\nacl_file ~/$HOME/$(id)/`id`\n")
+        assert read.listeners[0].security.acl_file == "~/$HOME/$(id)/`id`"
 
 
 class BadValueTests(ReaderTestCase):
@@ -101,19 +105,19 @@ class BadValueTests(ReaderTestCase):
     REFUSED = {
         "max_keepalive 70000": "max_keepalive: 70000 is above 65535",
         "max_keepalive -1": "max_keepalive: -1 is below 0",
-        "max_keepalive 10s": "max_keepalive: '10s' is not a number",
+        "max_keepalive 10s": "max_keepalive: '10s' is not a number of seconds; Mosquitto 2.0 took it for 10",
         "max_packet_size 19": "max_packet_size: 19 is below 20",
         "max_inflight_messages 65536": "max_inflight_messages: 65536 is above 65535",
         "message_size_limit 268435456": "message_size_limit: 268435456 is above 268435455",
         "sys_interval 65536": "sys_interval: 65536 is above 65535",
         "log_facility 8": "log_facility: 8 is above 7",
         "connect_timeout 0": "connect_timeout: 0 is below 1",
-        "retain_available": "retain_available: needs a value",
+        "retain_available": "retain_available: needs a value: true|false",
         "retain_available yes": "retain_available: 'yes' is neither true nor false",
         "allow_anonymous true\t": "allow_anonymous: 'true\\t' is neither true nor false",
-        "acl_file   ": "acl_file: needs a value",
-        "pid_file a\x00b": "pid_file: 'a\\x00b' has a control character",
-        "listener": "listener: needs a value",
+        "acl_file   ": "acl_file: needs a value: PATH",
+        "pid_file a\x00b": "pid_file: 'a\\x00b' has a control character, such as a tab, in it",
+        "listener": "listener: needs a value: PORT [ADDRESS] | 0 PATH",
         "listener 70000": "listener: 70000 is above 65535",
         "listener 0": "listener: port 0 needs the path of a unix socket",
         "bind_interface seventeen-letters": "bind_interface: is longer than 15 bytes",
@@ -124,7 +128,6 @@ class BadValueTests(ReaderTestCase):
         "log_dest printer": "log_dest: 'printer' is not one of none, stderr, stdout, syslog, topic, file",
         "socket_domain ipx": "socket_domain: 'ipx' is not one of ipv4, ipv6",
         "protocol mqtt5": "protocol: 'mqtt5' is not one of mqtt, websockets, http",
-        "protocol http_api": "protocol http_api is not implemented yet",
         "auto_id_prefix " + "x" * 51: "auto_id_prefix: is longer than 50 bytes",
         "cafile ca.crt": "cafile: needs a listener line before it",
         "tls_version tlsv1.2": "tls_version: needs a listener line before it",
@@ -144,17 +147,22 @@ class BadValueTests(ReaderTestCase):
 
     def test_mount_points_have_no_wildcards(self) -> None:
         """A prefix with a wildcard would be no topic."""
-        told = "x.conf:2: mount_point: 'a/#' has a '#' in it"
+        told = "x.conf:2: mount_point: 'a/#' has a '#' in it, which it must not"
         assert self.refusal("listener 1883\nmount_point a/#\n") == told
 
     def test_old_tls_versions(self) -> None:
-        """TLS 1.1 is not offered any more, and the file is told so."""
-        told = "x.conf:2: tls_version: 'tlsv1.1' is not one of tlsv1.2, tlsv1.3"
-        assert self.refusal("listener 1883\ntls_version tlsv1.1\n") == told
+        """TLS 1.1 is not offered any more, and a file of Mosquitto 2.0 that allows it is told so."""
+        text = "listener 1883\ntls_version tlsv1.1\n"
+        assert self.read(text).listeners[0].tls_version == "tlsv1.2"
+        told = "x.conf:2: tls_version: TLS 1.1 and older are not spoken; tlsv1.2 is the minimum"
+        assert self.warnings(text) == [told]
+        told = "x.conf:2: tls_version: 'tlsv2' is not one of tlsv1.2, tlsv1.3"
+        assert self.refusal("listener 1883\ntls_version tlsv2\n") == told
 
     def test_text_that_is_not_utf8(self) -> None:
         """Latin-1 outside a comment is refused with its line."""
-        assert self.refusal(b"listener 1883\nacl_file caf\xe9\n") == "x.conf:2: this line is not UTF-8"
+        told = "x.conf:2: this line is not UTF-8 (only comments need not be)"
+        assert self.refusal(b"listener 1883\nacl_file caf\xe9\n") == told
 
     def test_a_file_that_cannot_be_read(self) -> None:
         """Without its file, pushd does not start on defaults instead."""
@@ -374,37 +382,67 @@ class IncludeTests(ReaderTestCase):
 
 class NotImplementedTests(ReaderTestCase):
     def test_options_for_later_are_named(self) -> None:
-        """An option of Mosquitto's that does nothing yet is accepted, with a warning."""
-        text = "listener 1\nenable_control_api true\nclientid_prefixes a\nclientid_prefixes b\n"
-        assert self.warnings(text) == [
-            "x.conf:2: enable_control_api is not implemented yet; ignored",
-            "x.conf:3: clientid_prefixes is not implemented yet; ignored",
-            "x.conf:4: clientid_prefixes is not implemented yet; ignored",
-        ]
+        """An option of Mosquitto's that does nothing yet is accepted; a warning says what is missing."""
+        told = "x.conf:2: enable_control_api is not implemented yet: nobody answers under $CONTROL"
+        assert self.warnings("listener 1\nenable_control_api true\n") == [told]
 
     def test_options_without_effect_are_named(self) -> None:
         """So is what could not change anything here, even with no value."""
-        told = ["x.conf:1: retry_interval has no effect in pushd; ignored"]
-        assert self.warnings("retry_interval\n") == told
+        (told,) = self.warnings("retry_interval\n")
+        assert told.startswith("x.conf:1: retry_interval has no effect: messages are sent again when")
 
     def test_bridges_are_read_over(self) -> None:
-        """A whole bridge is accepted, its values checked, and each line named."""
+        """A whole bridge is accepted and its values are checked; one warning names it."""
         text = "connection office\naddress 10.0.0.1:1883\ntopic # both 1\nclientid me\ntry_private false\n"
-        assert len(self.warnings(text)) == 5
+        told = "x.conf:1: connection is not implemented yet: no connection to another broker is made"
+        assert self.warnings(text) == [told]
         assert self.refusal(text + "start_type manual\n").startswith(
             "x.conf:6: start_type: 'manual' is not one of"
         )
         assert "duplicate" in self.refusal("connection a\nconnection a\n")
 
+    def test_variables_and_files_of_what_is_read_over(self) -> None:
+        """What nobody will look at is no reason not to start."""
+        text = "connection office\npassword file:/nowhere\nlocal_password ${NOWHERE}\n"
+        assert len(self.warnings(text)) == 1
+
     def test_guards_stop_the_start(self) -> None:
         """Where leaving an option out would open a door, pushd does not start."""
-        for line in (
-            "plugin /lib/x.so",
-            "auth_plugin x",
-            "global_plugin x",
-            "psk_hint x",
-        ):
-            assert "will not start without its protection" in self.refusal(f"listener 1\n{line}\n")
+        for name in ("plugin", "auth_plugin", "global_plugin"):
+            option = find(name)
+            assert option is not None
+            if option.status is Status.REFUSED:
+                assert "will not start without its protection" in self.refusal(f"listener 1\n{name} x\n")
+
+
+class ShutTests(ReaderTestCase):
+    """Listeners that pushd cannot open as they are described."""
+
+    def test_pre_shared_keys(self) -> None:
+        """A door that asks for them is not opened without them; the others are."""
+        text = "listener 1\npsk_hint x\nlistener 2\n"
+        assert [door.port for door in self.read(text).listeners] == [2]
+        (told,) = self.warnings(text)
+        assert told.endswith("pre-shared keys are not known, so its listener stays shut")
+
+    def test_the_api_of_mosquitto(self) -> None:
+        """Our gateway is not put in its place: programs would meet what they do not expect."""
+        text = "listener 1\nlistener 9883\nprotocol http_api\nhttp_dir /usr/share/mosquitto\n"
+        assert [door.port for door in self.read(text).listeners] == [1]
+        api, files = self.warnings(text)
+        assert api.startswith("x.conf:3: protocol: http_api is not implemented yet: this listener stays shut")
+        assert files.startswith("x.conf:4: http_dir is not implemented yet")
+
+    def test_no_other_listener(self) -> None:
+        """A broker without a door is of no use to anybody."""
+        told = "x.conf:2: psk_hint x is not implemented yet, and there is no other listener"
+        assert self.refusal("listener 1\npsk_hint x\n") == told
+        told = "x.conf:1: protocol http_api is not implemented yet, and there is no other listener"
+        assert self.refusal("protocol http_api\n") == told
+
+
+class StorageAndLogTests(ReaderTestCase):
+    """What is left out here, and what is added."""
 
     def test_one_log_destination_less(self) -> None:
         """A destination that is missing here is named; without another one, stderr it is."""
@@ -420,29 +458,126 @@ class NotImplementedTests(ReaderTestCase):
 
 
 class EnvironmentTests(ReaderTestCase):
+    def read_in(self, environ: Mapping[str, str], text: str) -> Settings:
+        return read_settings(self.write("x.conf", text), environ=environ)
+
     def test_persistence_location(self) -> None:
         """The environment wins over the file, as Mosquitto's container images rely on."""
-        path = self.write("x.conf", "persistence_location /a\n")
-        assert (
-            read_settings(path, environ={"MOSQUITTO_PERSISTENCE_LOCATION": "/b"}).persistence_location == "/b"
+        text = "persistence_location /a\n"
+        environ = {"MOSQUITTO_PERSISTENCE_LOCATION": "/b"}
+        assert self.read_in(environ, text).persistence_location == "/b"
+        assert self.read_in({}, text).persistence_location == "/a"
+
+    def test_variables(self) -> None:
+        """They may stand in any value, and behind the name of a listener or a path."""
+        text = "listener ${PORT} ${ADDRESS:-127.0.0.1}\nacl_file ${DIR}/acl\n"
+        (door,) = self.read_in({"PORT": "1884", "DIR": "/etc"}, text).listeners
+        assert (door.port, door.addresses, door.security.acl_file) == (1884, ("127.0.0.1",), "/etc/acl")
+
+    def test_variables_that_are_missing(self) -> None:
+        """Nothing is guessed: the line is named, and what can be written there."""
+        told = (
+            "x.conf:2: listener: there is no environment variable PORT; ${PORT:-DEFAULT} gives it a default, "
+            "and $${PORT} is the text itself"
         )
-        assert read_settings(path, environ={}).persistence_location == "/a"
+        assert self.refusal("\nlistener ${PORT}\n") == told
+
+    def test_variables_without_a_value(self) -> None:
+        """An empty one leaves an option without a value, and that is an error as ever."""
+        problem = self.assertRaises(ConfigError, self.read_in, {"FILE": ""}, "acl_file ${FILE}\n")
+        assert problem.cause == "acl_file: needs a value: PATH"
+
+    def test_not_in_names(self) -> None:
+        """Which options a file has does not depend on where it is read."""
+        problem = self.assertRaises(ConfigError, self.read_in, {"NAME": "acl_file"}, "${NAME} x\n")
+        assert problem.cause == "unknown option '${NAME}'"
+
+    def test_in_included_files(self) -> None:
+        """They are read with the same variables."""
+        self.write("d/a.conf", "acl_file ${FILE}\n")
+        text = "listener 1\ninclude_dir ${DIR}\n"
+        read = self.read_in({"FILE": "here", "DIR": f"{self.directory}/d"}, text)
+        assert read.listeners[0].security.acl_file == "here"
+
+
+class PluginTests(ReaderTestCase):
+    """What a file says about plugins, whether or not they can be loaded."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        rows = {
+            name: replace(option, status=Status.WORKS, note="")
+            for option in OPTIONS
+            if "plugin" in option.name or option.prefix
+            for name in (option.name, *option.aliases)
+        }
+        self.patch(reader, "find", lambda name: rows.get(name) or self.prefixed(rows, name) or find(name))
+
+    @staticmethod
+    def prefixed(rows: Mapping[str, Option], name: str) -> Option | None:
+        return next((row for row in rows.values() if row.prefix and name.startswith(row.name)), None)
+
+    def plugins(self, text: str) -> list[list[str]]:
+        return [[each.plugin for each in door.security.plugins] for door in self.read(text).listeners]
+
+    def test_for_all_listeners(self) -> None:
+        """A plugin is asked at every listener, in the order of the lines."""
+        text = "listener 1\nplugin a\nlistener 2\nauth_plugin b\nglobal_plugin c\n"
+        assert self.plugins(text) == [["c", "a", "b"], ["c", "a", "b"]]
+
+    def test_for_one_listener(self) -> None:
+        """Under per_listener_settings a plugin belongs to its listener, and a global one to all."""
+        text = "per_listener_settings true\nglobal_plugin c\nlistener 1\nplugin a\nlistener 2\nplugin b\n"
+        assert self.plugins(text) == [["c", "a"], ["c", "b"]]
+
+    def test_by_name(self) -> None:
+        """A plugin that is loaded by name is asked where it is used."""
+        assert self.plugins("plugin_load p a\nlistener 1\nlistener 2\nplugin_use p\n") == [[], ["a"]]
+        told = "x.conf:2: plugin_use: there is no plugin_load line for 'q'"
+        assert self.refusal("listener 1\nplugin_use q\n") == told
+        assert "needs a name and a plugin" in self.refusal("plugin_load p\n")
+        assert "duplicate" in self.refusal("plugin_load p a\nplugin_load p b\n")
+
+    def test_options(self) -> None:
+        """They go to the plugin above them, as they are, to the end of the line."""
+        options = "plugin_opt_url http://x # y\nauth_opt_n 1\nauth_plugin_deny_special_chars false\n"
+        first, second = self.read(f"plugin a\n{options}plugin b\n").listeners[0].security.plugins
+        assert first.options == (("url", "http://x # y"), ("n", "1"))
+        assert (first.deny_special_chars, second.options, second.deny_special_chars) == (False, (), True)
+
+    def test_secrets(self) -> None:
+        """A password may be in a file of its own, and is not shown."""
+        self.write("secret", "pass\nanother line\n")
+        read = self.read(f"plugin a\nplugin_opt_password file:{self.directory}/secret\n")
+        (plugin,) = read.listeners[0].security.plugins
+        assert dict(plugin.options) == {"password": "pass"}
+        assert "pass'" not in repr(read)
+        told = "x.conf:2: plugin_opt_password: '/no/file' cannot be read: No such file or directory"
+        assert self.refusal("plugin a\nplugin_opt_password file:/no/file\n") == told
+
+    def test_included_files_start_without_a_plugin(self) -> None:
+        """What stands in them cannot belong to a plugin of the main file."""
+        self.write("d/a.conf", "plugin_opt_x 1\n")
+        told = "d/a.conf:1: plugin_opt_x: needs a plugin line before it"
+        assert self.refusal(f"plugin a\ninclude_dir {self.directory}/d\n") == told
 
 
 NAMES = [name for option in OPTIONS for name in (option.name, *option.aliases) if name != "include_dir"]
+VALUES = ["true", "${A}", "${EMPTY}", "${B} ${A}", "${NO}", "${NO:-2}", "$${A}", "file:/", "http_api"]
 LINES = st.builds(
-    "{} {}".format, st.sampled_from(NAMES), st.text() | st.integers().map(str) | st.just("true")
+    "{} {}".format, st.sampled_from(NAMES), st.text() | st.integers().map(str) | st.sampled_from(VALUES)
 )
 USABLE = [
     option.name for option in OPTIONS if option.status is not Status.REFUSED and option.name != "include_dir"
 ]
+VARIABLES = {"A": "1", "EMPTY": "", "B": "${A}"}
 
 
 def outcome(contents: bytes) -> Settings | ConfigError:
     """Settings or the one complaint; anything else would escape."""
     draft = Draft()
     try:
-        SettingsFile("x.conf", contents, draft).read()
+        SettingsFile("x.conf", contents, draft, VARIABLES).read()
         return settle(draft, ())
     except ConfigError as error:
         return error
