@@ -156,6 +156,9 @@ class Router:
 
     def presence_changed(self, session: Session) -> None:
         """A session's client came, left or changed what it can take."""
+        if len(session.subscriptions) > self.LOOKS_AT_ONCE // 4:
+            self.forget_routes()
+            return
         for subscription in session.subscriptions.values():
             self._concerns(subscription.filter)
 
@@ -169,6 +172,8 @@ class Router:
     def _concerns(self, filter: str) -> None:
         if is_exact(filter):
             self._forget_route(filter)
+            return
+        if not len(self._routes):
             return
         walk = self._routes.walk(filter)
         stale: list[str] = []

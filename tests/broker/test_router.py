@@ -192,6 +192,16 @@ class WildcardCostTests(RouterCase):
         self.ada.publish("device/7/state", b"x")
         self.assertEqual([b"x"], payloads(self.bob))
 
+    def test_presence_of_many(self) -> None:
+        """Where a session with thousands of subscriptions comes or goes, nothing is looked at."""
+        eve = self.rig.connect("eve", clean=False)
+        eve.subscribe(*[f"user/{n}/#" for n in range(Router.LOOKS_AT_ONCE)])
+        self.ada.publish("user/7/x", b"x")
+        route = self.router.route("user/7/x")
+        self.looked_at = 0
+        eve.drop()
+        self.assertEqual((False, 0), (route.fresh, self.looked_at))
+
     def test_others_stay(self) -> None:
         """An ordinary subscription drops what it concerns and nothing else."""
         self.bob.subscribe("device/7/#", "device/8/+", "+/9/state")
