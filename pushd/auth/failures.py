@@ -45,7 +45,7 @@ UNREADABLE = "no user name and password that could be read"
 BACKING_OFF = "too many failures"
 
 # What refusals are counted as.
-FAILED, BACKED_OFF, BUSY = "login_failed", "login_backoff", "login_busy"
+FAILED, BACKED_OFF, BUSY = "failed", "backoff", "busy"
 
 # A user whom many addresses try at once is not locked for longer: whoever comes in from a new place must find
 # a gap. It is still less than the ten in a minute that are allowed by default.

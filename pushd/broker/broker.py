@@ -81,7 +81,7 @@ class Broker:
         self.wheel = TimingWheel(clock, seconds or clock.seconds)
         self.pressure = Pressure(self.wheel, self.turn)
         self.router = Router(self)
-        self.retained = RetainedMessages(store, self.wheel)
+        self.retained = RetainedMessages(store, self.wheel, lambda: self.limits)
         soon = partial(clock.callLater, 0)
         self.scheduled = Schedule(self.wheel, store, self.counters, self.publish_message, soon)
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
@@ -233,8 +233,8 @@ class Broker:
 
         :return: the route that it took.
         """
-        if message.retain:
-            self.retained.retain(message)
+        if message.retain and not (self.can_retain(message) and self.retained.retain(message)):
+            self.counters.dropped("retained_full")
         route = self.router.route(message.topic)
         route.publish(message, publisher)
         return route
@@ -304,7 +304,7 @@ class Broker:
         if verdict is not ReasonCode.SUCCESS:
             return verdict or ReasonCode.NOT_AUTHORIZED
         matters = message.qos > 0 or message.retain
-        if matters and not self.has_place(message):
+        if matters and not (self.has_place(message) and self.can_retain(message)):
             return ReasonCode.QUOTA_EXCEEDED
         self.counters.publish_received += 1
         self.counters.publish_bytes_received += len(message.payload)
@@ -325,6 +325,12 @@ class Broker:
             return True
         route = self.router.route(message.topic)
         return all(target.session.has_place(len(message.payload)) for target in route.targets if target.qos)
+
+    def can_retain(self, message: Message) -> bool:
+        """Whether there is room for it among the retained messages, if it wants any."""
+        if not (message.retain and message.payload):
+            return True
+        return not self.memory_is_scarce and self.retained.has_room_for(message)
 
     def announce(self, topic: str, payload: bytes, *, retain: bool = True) -> None:
         """
@@ -444,8 +450,7 @@ class Broker:
         return loaded.addCallback(self._restore, default_policy)
 
     def _restore(self, state: records.SavedState, policy: Policy) -> None:
-        for message in state.retained.values():
-            self.retained.keep(message)
+        self.retained.restore(state.retained.values())
         for client_id, saved in list(state.sessions.items()):
             session = Session(self, policy, client_id, saved.username)
             session.restore(saved)

@@ -305,6 +305,8 @@ class Client:
         """Whether a message of QoS 1 or 2 can be taken; one of QoS 2 that comes again was taken before."""
         if packet.qos == 2 and packet.packet_id in (self.session.received or ()):
             return True
+        if self.v5 and not self._broker.can_retain(message):
+            return False  # version 3 would not hear of it: there it is passed on, and not kept
         return self._broker.has_place(message)
 
     def _publish_later(self, packet: Publish, message: Message) -> None:

@@ -16,6 +16,7 @@ class Counters:
         "connections_paused",
         "connections_refused",
         "connects_accepted",
+        "logins_refused",
         "others_received",
         "others_sent",
         "publish_bytes_received",
@@ -35,6 +36,7 @@ class Counters:
         self.connections_paused: dict[str, int] = {}  # reason -> times that nobody was let in for a moment
         self.connections_refused: dict[str, int] = {}  # reason -> connections that never had a client
         self.connects_accepted = 0  # CONNACKs with Success
+        self.logins_refused: dict[str, int] = {}  # reason -> logins by MQTT and HTTP
         self.others_received = 0  # packets that are no PUBLISH
         self.others_sent = 0
         self.publish_bytes_received = 0  # payload bytes
@@ -68,3 +70,7 @@ class Counters:
     def refused(self, reason: str) -> None:
         """Count a connection that ended before it had a client, by a reason such as ``not_authorized``."""
         self.connections_refused[reason] = self.connections_refused.get(reason, 0) + 1
+
+    def login_refused(self, reason: str) -> None:
+        """Count a user that was not let in, by MQTT or HTTP, by a reason such as ``failed``."""
+        self.logins_refused[reason] = self.logins_refused.get(reason, 0) + 1

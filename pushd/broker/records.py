@@ -1,7 +1,7 @@
 """
 What must survive, as an ordered journal of small records.
 
-Every persistent session numbers the messages that it is given (`sequence`, from 1, without gaps), so that a
+Every persistent session numbers the messages that are queued for it (`sequence`, from 1, without gaps), so that a
 store can speak of one of them without comparing anything. Only sessions that outlive their connection are
 recorded; retained messages always are, and so is every Will: a crash is no reason to forget that a client is
 gone, and one without a session has nobody else to tell it.
@@ -87,6 +87,15 @@ class PacketIdAssigned:
 
 
 @dataclass(slots=True)
+class MessageSent:
+    """A message is about to be sent under this packet identifier, without having been queued."""
+
+    client_id: str
+    packet_id: int
+    message: Message
+
+
+@dataclass(slots=True)
 class MessageReleased:
     """PUBREC came: from now on PUBREL is sent again, never the PUBLISH (v5 [MQTT-4.3.3-5])."""
 
@@ -162,7 +171,8 @@ class WillCleared:
 
 Record: TypeAlias = (
     "SessionOpened | SessionLeft | SessionEnded | SubscriptionAdded | SubscriptionRemoved"
-    " | MessageQueued | MessageDropped | PacketIdAssigned | MessageReleased | MessageAcknowledged"
+    " | MessageQueued | MessageDropped | PacketIdAssigned | MessageSent | MessageReleased"
+    " | MessageAcknowledged"
     " | PacketIdReceived | PacketIdReleased | RetainedSet | RetainedCleared"
     " | MessageScheduled | ScheduleEnded | WillSet | WillCleared"
 )

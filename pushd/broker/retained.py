@@ -61,14 +61,14 @@ class RetainedMessages:
         """
         if not message.payload:
             self.clear(message.topic)
-        elif self._has_room_for(message):
+        elif self.has_room_for(message):
             self.keep(message)
             self._store.record(records.RetainedSet(message))
         else:
             return False
         return True
 
-    def _has_room_for(self, message: Message) -> bool:
+    def has_room_for(self, message: Message) -> bool:
         """What takes no more than what it replaces always has room, also under a limit that was lowered."""
         limits = self._limits()
         old = self._messages.get(message.topic)

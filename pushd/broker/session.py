@@ -80,7 +80,7 @@ class Session:
     :ivar client: the online client, or ``None`` while there is none.
     :ivar expiry_s: how long it is kept without a client; 0 ends it with the connection, ``None`` never does.
     :ivar received: packet identifiers of QoS 2 publishes whose PUBREL has not come yet.
-    :ivar sequence: the number of the newest message that a persistent session was given.
+    :ivar sequence: the number of the newest message that was queued for a persistent session.
     :ivar sleep: while its messages are in the store only; `queue`, `inflight` and `received` are empty then.
     :ivar unsent: what was in flight when its client came back, and more than that takes at once: it is sent
         again as earlier messages are acknowledged, before anything that is queued.
@@ -179,17 +179,15 @@ class Session:
         ):
             self._enqueue(message)
         else:
-            if self.expiry_s != 0.0:
-                self.sequence += 1
-                self._broker.store.record(records.MessageQueued(self.client_id, self.sequence, message))
-            self._send(client, message, self.sequence)
+            self._send(client, message)
 
     def _fits_window(self, client: Client, message: Message) -> bool:
         """``max_inflight_bytes``. One message is always sent, however large."""
         inflight = sum(len(each.payload) for each in self.inflight.values() if each is not None)
         return not inflight or inflight + len(message.payload) <= client.window_bytes
 
-    def _send(self, client: Client, message: Message, sequence: int) -> None:
+    def _send(self, client: Client, message: Message, sequence: int | None = None) -> None:
+        """:param sequence: its number in the queue, if it comes from there."""
         if client.choosy and not client.fits(message):
             self._drop_queued(sequence, "packet_too_large")  # v5 [MQTT-3.1.2-25]
             return
@@ -200,7 +198,11 @@ class Session:
         self._next_packet_id = packet_id % 65_535 + 1
         inflight[packet_id] = message
         if self.expiry_s != 0.0:
-            self._broker.store.record(records.PacketIdAssigned(self.client_id, sequence, packet_id))
+            self._broker.store.record(
+                records.MessageSent(self.client_id, packet_id, message)
+                if sequence is None
+                else records.PacketIdAssigned(self.client_id, sequence, packet_id)
+            )
             client.must_wait = True
         client.send_acknowledged(message, packet_id)
 
@@ -311,8 +313,9 @@ class Session:
         if self.expiry_s != 0.0:
             self._broker.store.record(records.MessageDropped(self.client_id, sequence))
 
-    def _drop_queued(self, sequence: int, reason: str) -> None:
-        self._forget_queued(sequence)
+    def _drop_queued(self, sequence: int | None, reason: str) -> None:
+        if sequence is not None:
+            self._forget_queued(sequence)
         self._broker.counters.dropped(reason)
 
     # Acknowledgements from the client. Those of an identifier that is not in that state are ignored, as both

@@ -76,18 +76,19 @@ def read_files(settings: Settings) -> ReadFiles:
 class Logins:
     """What all doors share, or who guesses passwords would go from one to the next."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, threads: int) -> None:
+        """:param threads: how many there are to check passwords."""
         self.failures = LoginFailures(
-            lambda: broker.limits.max_login_failures, broker.wheel.seconds, broker.counters.refused
+            lambda: broker.limits.max_login_failures, broker.wheel.seconds, broker.counters.login_refused
         )
-        self.queue = CheckQueue()
+        self.queue = CheckQueue(threads)
 
 
 class Door:
     """
     One listener: what connections through it are made with, and what a reload may replace.
 
-    :param gate: that of the process.
+    :param gate: that of the process, as are `logins`.
     :ivar settings: as they were when it was opened.
     :ivar entrance: decides who may come in.
     """
@@ -99,12 +100,11 @@ class Door:
         gate: Gate,
         run_in_thread: Callable[..., Deferred[Any]],
         reactor: Any,
+        logins: Logins,
         healthy: Callable[[], bool] = lambda: True,
-        logins: Logins | None = None,
     ) -> None:
         self.settings = settings
         self._healthy = healthy
-        logins = logins or Logins(broker)
         self._failures = logins.failures
         self._password_check = PasswordFileAuthenticator(None, run_in_thread, logins.queue, logins.failures)
         self._scram = ScramMethod(None, logins.failures)

@@ -25,11 +25,12 @@ from pushd import __version__
 from pushd.broker.broker import Broker
 from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
-from pushd.service.assembly import Door, ReadFiles, limits_of, read_files
+from pushd.service.assembly import Door, Logins, ReadFiles, limits_of, read_files
 from pushd.service.gate import Gate
 from pushd.service.lateness import Lateness
 from pushd.service.listening import CannotListen, listen
 from pushd.service.logs import LogFileError, LogObserver, install
+from pushd.service.memory_guard import MemoryGuard
 from pushd.service.systemd import Notifier, PassedSockets
 from pushd.stats.sys_topics import Gauges, SysTopics
 from pushd.storage.database import Durability
@@ -67,6 +68,8 @@ class Server(Service):
         self._writers = ThreadPool(0, 1, "store")  # SQLite has one writer at a time
         self._store = self._make_store(settings)
         self.broker = Broker(reactor, self._store, limits_of(settings.limits), time.monotonic)
+        self._memory_guard = MemoryGuard(self.broker)
+        self._logins = Logins(self.broker, HASHING_THREADS)
         self.gate = Gate(lambda: self.broker.limits, self.broker.counters, time.monotonic)
         self._lateness = Lateness(reactor, time.monotonic, self.gate.loop_was_late)
         self.sys_topics = SysTopics(
@@ -106,6 +109,7 @@ class Server(Service):
             self.gate,
             partial(deferToThreadPool, self._reactor, self._hashers),
             self._reactor,
+            self._logins,
             healthy=lambda: self._store.failing is None,
         )
 
@@ -182,6 +186,7 @@ class Server(Service):
             log.warn("{warning}", warning=warning)
         self._log.publish_with(partial(self.broker.announce, retain=False))
         self.sys_topics.start()
+        self._memory_guard.start()
         self._reactor.callWhenRunning(self._lateness.start)
         self._write_pid_file()
         self._notifier.ready()
@@ -274,6 +279,8 @@ class Server(Service):
             stored_bytes=gauges.stored_bytes,
             sockets=self.gate.connection_count,
             event_loop_late_ms=round(self._lateness.recent_s * 1000),
+            scheduled_messages=len(self.broker.scheduled),
+            store_failing=self._store.failing,
         )
 
 

@@ -40,6 +40,8 @@ class Gauges(NamedTuple):
     packets_out: int = 0  # waiting to be taken by peers
     packets_out_bytes: int = 0
     event_loop_late_ms: int = 0  # the latest that it was in the last seconds
+    scheduled_messages: int = 0  # that will be published later
+    store_failing: str | None = None  # why nothing can be made durable; None while it can
 
 
 def _dropped(counters: Counters) -> int:
@@ -147,15 +149,17 @@ class SysTopics:
         """Every topic name below the prefix and what it should say now."""
         yield "version", f"pushd version {self._version}"
         yield "uptime", f"{int(self._updated_s - self._began_s)} seconds"
-        for name, number in self._numbers():
+        gauges = self._gauges()
+        yield "store/failing", gauges.store_failing or "none"
+        for name, number in self._numbers(gauges):
             yield name, str(number)
         for name, load in self._loads.items():
             for (window, _), value in zip(WINDOWS, load.values, strict=True):
                 # Two decimals, so a load is published again when it has moved by 0.01, and settles at 0.00.
                 yield f"load/{name}/{window}", f"{value:.2f}"
 
-    def _numbers(self) -> Iterator[tuple[str, int]]:
-        yield from _held(self._gauges(), self._counters)
+    def _numbers(self, gauges: Gauges) -> Iterator[tuple[str, int]]:
+        yield from _held(gauges, self._counters)
         yield from _counted(self._counters)
         current, maximum = self._heap_bytes()
         yield "heap/current", current
@@ -182,6 +186,7 @@ def _held(gauges: Gauges, counters: Counters) -> Iterator[tuple[str, int]]:
     yield "packet/out/bytes", gauges.packets_out_bytes
     yield "connections/socket/count", gauges.sockets
     yield "event_loop/late/ms", gauges.event_loop_late_ms
+    yield "scheduled messages/count", gauges.scheduled_messages
 
 
 def _counted(counters: Counters) -> Iterator[tuple[str, int]]:
@@ -196,6 +201,7 @@ def _counted(counters: Counters) -> Iterator[tuple[str, int]]:
     yield from _by_reason("connections/refused", counters.connections_refused)
     yield from _by_reason("connections/paused", counters.connections_paused)
     yield from _by_reason("connections/closed", counters.connections_closed)
+    yield from _by_reason("logins/refused", counters.logins_refused)
     yield "publish/bytes/received", counters.publish_bytes_received
     yield "publish/bytes/sent", counters.publish_bytes_sent
 

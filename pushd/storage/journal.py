@@ -80,6 +80,9 @@ class Journal:
     def _assigned(self, record: r.PacketIdAssigned) -> None:
         self.batch.send((self._numbers[record.client_id], record.packet_id), record.sequence)
 
+    def _sent(self, record: r.MessageSent) -> None:
+        self.batch.inflight[self._numbers[record.client_id], record.packet_id] = record.message
+
     def _released(self, record: r.MessageReleased) -> None:
         key = self._numbers[record.client_id], record.packet_id
         self.batch.forget_in_flight(key)
@@ -126,6 +129,7 @@ _METHODS: dict[type, str] = {
     r.MessageQueued: "_queued",
     r.MessageDropped: "_dropped",
     r.PacketIdAssigned: "_assigned",
+    r.MessageSent: "_sent",
     r.MessageReleased: "_released",
     r.MessageAcknowledged: "_acknowledged",
     r.PacketIdReceived: "_received",

@@ -106,6 +106,10 @@ def _assigned(store: MemoryStore, record: r.PacketIdAssigned) -> None:
     messages.inflight[record.packet_id] = messages.queued.pop(record.sequence)
 
 
+def _sent(store: MemoryStore, record: r.MessageSent) -> None:
+    store.messages[record.client_id].inflight[record.packet_id] = record.message
+
+
 def _released(store: MemoryStore, record: r.MessageReleased) -> None:
     inflight = store.messages[record.client_id].inflight
     inflight.pop(record.packet_id, None)  # to the end: PUBRELs go out in the order of the PUBRECs
@@ -157,6 +161,7 @@ _APPLY: dict[type, Callable[[MemoryStore, Any], None]] = {
     r.MessageQueued: _queued,
     r.MessageDropped: _dropped,
     r.PacketIdAssigned: _assigned,
+    r.MessageSent: _sent,
     r.MessageReleased: _released,
     r.MessageAcknowledged: _acknowledged,
     r.PacketIdReceived: _received,

@@ -196,6 +196,50 @@ class ClientsTests(SynchronousTestCase):
         assert self.code("eve", Version.V5) is ReasonCode.SUCCESS
 
 
+class RetainedLimitTests(SynchronousTestCase):
+    """The options max_retained_messages and memory_limit, as publishers and subscribers see them."""
+
+    def setUp(self) -> None:
+        self.rig = Rig(Limits(max_retained_messages=1))
+        self.ada, self.eve = self.rig.connect("ada"), self.rig.connect("eve", version=Version.V5)
+        self.ada.publish("a", b"1", retain=True)
+
+    def kept(self) -> list[str]:
+        return sorted(message.topic for message in self.rig.broker.retained.match("#"))
+
+    def test_version_5(self) -> None:
+        """One more is refused, and reaches nobody."""
+        self.ada.subscribe("b")
+        self.eve.publish("b", b"1", qos=1, retain=True)
+        (answer,) = self.eve.received()
+        assert isinstance(answer, Puback)
+        assert (answer.code, self.ada.received()) == (ReasonCode.QUOTA_EXCEEDED, [])
+
+    def test_version_3(self) -> None:
+        """It could not be told: the message is passed on, counted, and not kept."""
+        self.ada.subscribe("b")
+        self.ada.publish("b", b"1", qos=1, retain=True)
+        assert payloads(self.ada.received()) == [b"1"]
+        assert self.kept() == ["a"]
+        assert self.rig.broker.counters.publish_dropped == {"retained_full": 1}
+
+    def test_replacing_and_clearing(self) -> None:
+        """Both are always possible."""
+        self.eve.publish("a", b"2", qos=1, retain=True)
+        self.eve.publish("a", b"", qos=1, retain=True)
+        self.eve.publish("b", b"", qos=1, retain=True)
+        codes = [packet.code for packet in self.eve.received() if isinstance(packet, Puback)]
+        assert all(code < 0x80 for code in codes)
+        assert self.kept() == []
+
+    def test_memory_is_scarce(self) -> None:
+        """Nothing new is kept then."""
+        self.rig.broker.limits = Limits()
+        self.rig.broker.memory_is_scarce = True
+        self.ada.publish("b", b"1", retain=True)
+        assert self.kept() == ["a"]
+
+
 class LimitsTests(SynchronousTestCase):
     def test_odd_settings(self) -> None:
         """Zero is no limit where Mosquitto has it so; nothing divides by it."""

@@ -187,7 +187,7 @@ class WakingTests(SleepCase):
         self.say(b"3", b"4")
         bob = self.come("bob")
         (read, messages), *_ = self.store.reads
-        del messages.queued[3]
+        del messages.queued[2]
         read.callback(messages)
         bob.received()
         kept = self.store.messages["bob"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import datetime, timedelta, timezone
 import os
 import time
+from datetime import datetime, timedelta, timezone
 from time import perf_counter
 
 from hypothesis import given
@@ -101,7 +101,7 @@ class ReadTimeTests(SynchronousTestCase):
     def test_clocks_that_are_changed(self) -> None:
         """Nine o'clock is what the server's clock will say; a day of a duration has 24 hours."""
         self.live_in("CET-1CEST,M3.5.0,M10.5.0/3")
-        saturday = datetime(2025, 3, 29, 12, 0)  # noqa: DTZ001
+        saturday = datetime(2025, 3, 29, 12, 0)
         self.assert_read({"tomorrow, 9am": "2025-03-30 09:00:00", "1 day": "2025-03-30 13:00:00"}, saturday)
         self.assert_read({"2025-03-30 09:00": "2025-03-30 09:00:00"}, saturday)
 

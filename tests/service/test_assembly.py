@@ -17,7 +17,7 @@ from pushd.config.reader import read_settings
 from pushd.config.settings import Settings
 from pushd.ctl.certs import CertificateFolder
 from pushd.mqtt.codes import ReasonCode
-from pushd.service.assembly import Door, read_files
+from pushd.service.assembly import Door, Logins, read_files
 from pushd.service.gate import Gate
 from pushd.storage.memory import MemoryStore
 from tests.auth.scram_client import ScramClient
@@ -50,7 +50,7 @@ class DoorTestCase(SynchronousTestCase):
         clock = Clock()
         broker = Broker(clock, MemoryStore())
         gate = Gate(lambda: broker.limits, broker.counters, clock.seconds)
-        door = Door(settings.listeners[0], broker, gate, execute, clock)
+        door = Door(settings.listeners[0], broker, gate, execute, clock, Logins(broker, 2))
         self.use(door, settings)
         return door
 

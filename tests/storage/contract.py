@@ -179,6 +179,12 @@ class Model:
         self.inflight[client_id].append((packet_id, message))
         return r.PacketIdAssigned(client_id, sequence, packet_id)
 
+    def send(self, client_id: str, packet_id: int, message: Message) -> r.Record | None:
+        if packet_id in dict(self.inflight[client_id]):
+            return None
+        self.inflight[client_id].append((packet_id, message))
+        return r.MessageSent(client_id, packet_id, message)
+
     def release(self, client_id: str, packet_id: int) -> r.Record | None:
         if dict(self.inflight[client_id]).get(packet_id) is None:
             return None
@@ -286,6 +292,7 @@ CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "queue": (client_ids, variants),
     "drop": (client_ids,),
     "assign": (client_ids, packet_ids),
+    "send": (client_ids, packet_ids, messages),
     "release": (client_ids, packet_ids),
     "acknowledge": (client_ids, packet_ids),
     "receive": (client_ids, packet_ids),
