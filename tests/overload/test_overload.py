@@ -117,6 +117,12 @@ class TrafficTests(OverloadTestCase):
         """The same with messages that wait in its queue."""
         self.assertFalse(self.endure("deaf-qos1")["publisher cut off"])
 
+    def test_publisher_faster_than_its_subscriber(self) -> None:
+        """It is slowed down, not cut off, and all that was acknowledged arrives."""
+        outcome = self.endure("eager", scale=0.1)
+        self.assertFalse(outcome["publisher cut off"])
+        self.assertEqual(outcome["received"], outcome["messages"])
+
     def test_crowd_that_does_not_read(self) -> None:
         """Those who read get every message, whoever else does not."""
         self.assertEqual(self.endure("slow-crowd", scale=0.25)["missed by those who read"], 0)
