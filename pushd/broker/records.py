@@ -1,10 +1,10 @@
 """
 What must survive, as an ordered journal of small records.
 
-Every persistent session numbers the messages that are queued for it (`sequence`, from 1, without gaps), so that a
-store can speak of one of them without comparing anything. Only sessions that outlive their connection are
-recorded; retained messages always are, and so is every Will: a crash is no reason to forget that a client is
-gone, and one without a session has nobody else to tell it.
+Every persistent session numbers the messages that are queued for it (`sequence`, from 1, without gaps), so
+that a store can speak of one of them without comparing anything. Only sessions that outlive their connection
+are recorded; retained messages always are, and so is every Will: a crash is no reason to forget that a client
+is gone, and one without a session has nobody else to tell it.
 
 Times (`Message.expires_at`, `SessionLeft.at`, `MessageScheduled.due_at`) are in the broker's seconds. What
 those count from may be different for every process: a store gives back what they are for the one that asks.
