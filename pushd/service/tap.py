@@ -3,7 +3,8 @@
 
 Flags choose the file; everything else is a line in the file. They are Mosquitto's, so that
 ``mosquitto -c my.conf -v`` becomes ``twistd -n pushd -c my.conf -v``. Whether to go into the background is
-twistd's business (``-n`` for no).
+twistd's business (``-n`` for no), but ``-d`` behind ``pushd`` is understood as well. Flags before ``pushd`` are
+twistd's own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from twisted.python import usage
 
 from pushd import __version__
 from pushd.auth.security_file import SecurityFileError
-from pushd.config.errors import ConfigError
+from pushd.config.errors import ConfigError, quoted
 from pushd.config.reader import read_settings
 from pushd.config.settings import Settings
 from pushd.service.logs import LogFileError, make_observer, with_twistd_flags
@@ -38,9 +39,14 @@ class Options(usage.Options):
         ["config", "c", None, "Settings file, in mosquitto.conf's syntax. Without one: loopback, port 1883."],
     ]
     optFlags = [
+        ["daemon", "d", "Go into the background, as twistd does without -n."],
         ["verbose", "v", "Log everything, whatever log_type says."],
         ["quiet", "q", "Log nothing."],
-        ["test-config", None, "Check the settings and the files that they name, then exit."],
+        [
+            "test-config",
+            None,
+            "Check the settings and the files that they name, then exit: 0 if they are good.",
+        ],
     ]
 
     def __init__(self) -> None:
@@ -52,9 +58,14 @@ class Options(usage.Options):
         try:
             self["ports"].append(int(port))
         except ValueError:
-            raise usage.UsageError(f"-p: {port!r} is not a number") from None
+            refuse_to_start(f"-p: {quoted(port)} is not a number")
+
+    def opt_config_file(self, path: str) -> None:
+        """The same as --config; Mosquitto's spelling."""
+        self["config"] = path
 
     opt_p = opt_port
+    opt_h = usage.Options.opt_help
 
     def opt_version(self) -> NoReturn:
         """Print the version and exit."""
@@ -63,14 +74,14 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the settings before twistd leaves the terminal, so that errors are seen there."""
+        if self["daemon"] and self.parent is not None:
+            self.parent["nodaemon"] = False
         try:
             self["settings"] = read_settings(self["config"], self["ports"])
         except ConfigError as problem:
-            # Not a UsageError: twistd would print all flags, and exit with status 0.
             refuse_to_start(problem)
         if self["test-config"]:
-            make_server(self)
-            print("The settings are good.")
+            report(self)
             sys.exit(0)
 
 
@@ -106,7 +117,21 @@ def make_server(options: Options) -> IService:
         refuse_to_start(problem)
 
 
-def refuse_to_start(problem: Exception) -> NoReturn:
-    """Say what is wrong with the settings, and exit as Mosquitto does."""
+def report(options: Options) -> None:
+    """Do all that can go wrong before a door is opened, and say what a start would warn of."""
+    make_server(options)
+    from pushd.service.assembly import read_files  # not before make_server has chosen the reactor
+
+    settings: Settings = options["settings"]
+    for warning in (*settings.warnings, *read_files(settings).warnings()):
+        sys.stderr.write(f"Warning: {warning}\n")
+    sys.stdout.write("The settings are good.\n")
+
+
+def refuse_to_start(problem: Exception | str) -> NoReturn:
+    """
+    Say what is wrong with the settings, and exit as Mosquitto does. A UsageError would make twistd print all
+    its flags, and exit with 1.
+    """
     sys.stderr.write(f"Error: {problem}\n")
     sys.exit(EXIT_BAD_SETTINGS)

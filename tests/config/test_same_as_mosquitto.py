@@ -1,9 +1,9 @@
 """
 The same lines, read by pushd and by Debian's Mosquitto (2.0.11).
 
-Each text gets a last line that nobody knows. Whichever line is complained about first is the first bad one, so
-a text is good if it is the last; no broker is started. Where 2.1 is different from 2.0, pushd goes with 2.1:
-those lines stand by themselves, each with the reason.
+Each text gets a last line that nobody knows. Whichever line is complained about first is the first bad one,
+so a text is good if it is the last; no broker is started. Where 2.1 is different from 2.0, pushd goes with
+2.1: those lines stand by themselves, each with the reason.
 """
 
 from __future__ import annotations
