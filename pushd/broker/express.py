@@ -19,6 +19,10 @@ from pushd.broker.message import Message
 from pushd.broker.router import Route
 
 PUBLISH_QOS0, PUBLISH_QOS1, PUBLISH_QOS2 = 0x30, 0x32, 0x34
+# How many copies of QoS 1 and 2 messages are made at a time: a read of 64 KiB may bring a thousand messages for
+# a thousand subscribers each, and others want to be served, too.
+MAX_COPIES = 2000
+
 PUBACK, PUBREC, PUBREL, PUBCOMP = 0x40, 0x50, 0x62, 0x70
 
 
@@ -26,9 +30,11 @@ def handle_express(client: Client, data: bytes, at: int) -> int:
     """
     Handle packets from offset `at` on, as long as they are whole and ordinary.
 
-    :return: the offset of the first packet that is left to the reader; ``len(data)`` if none is.
+    :return: the offset of the first packet that is left to the reader, or to the next time; ``len(data)`` if
+        none is.
     """
     end = len(data)
+    copies = MAX_COPIES
     while at + 4 <= end:
         first = data[at]
         length = data[at + 1]
@@ -54,8 +60,11 @@ def handle_express(client: Client, data: bytes, at: int) -> int:
             stop = _relay_run(client, route, data, at, name_end, after)
         elif first in (PUBLISH_QOS1, PUBLISH_QOS2):
             stop = _publish(client, route, data, at, name_end, after)
+            copies -= len(route.targets)
             if client.pressure.strained is not None:
                 client.pressure.hold_back(client)
+                return stop
+            if copies < 0:
                 return stop
         else:
             return at

@@ -44,6 +44,9 @@ DEAF_AT = 2
 # How long a packet may take from its first byte to its last, also for a client without a keep-alive.
 PACKET_TIMEOUT_S = 60.0
 
+# How long one connection may keep all others waiting: a read may bring thousands of small packets.
+SLICE_S = 0.005
+
 # How long a connection that we close may take to accept our last bytes before it is cut off.
 CLOSE_TIMEOUT_S = 5.0
 
@@ -192,6 +195,7 @@ class MQTTProtocol:
     def _consume(self, data: bytes) -> None:
         at = 0
         state = self._state
+        began = 0.0
         try:
             while not self._pauses:
                 # Not once the connection is closing: what comes after its end is not looked at.
@@ -202,6 +206,10 @@ class MQTTProtocol:
                     break
                 packet, at = cut
                 self._handle(packet)
+                now = self._factory.wheel.seconds()
+                began = began or now
+                if now - began > SLICE_S:
+                    self._let_others()
             if at < len(data) and state.phase is not Phase.CLOSED:
                 self._keep(data, at)
         except MQTTError as error:
@@ -213,6 +221,11 @@ class MQTTProtocol:
             return
         if at and self.client is not None:
             self._heard_at = self._factory.wheel.seconds()
+
+    def _let_others(self) -> None:
+        """Go on in the next turn of the reactor."""
+        self.pause()
+        self._factory.broker.turn.afterwards(self.resume)
 
     def _handle(self, packet: Packet) -> None:
         if self.client is not None:

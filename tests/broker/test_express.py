@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.client import Client
-from pushd.broker.express import handle_express
+from pushd.broker.express import MAX_COPIES, handle_express
 from pushd.broker.interfaces import Access
 from pushd.broker.limits import Limits
 from pushd.mqtt.codes import PropertyId, QoS, Version
@@ -263,3 +263,18 @@ class LaneTests(SynchronousTestCase):
         self.rig.policy.max_qos = 1
         self.assertEqual(0, self.taken(Publish("t", b"x", QoS.EXACTLY_ONCE, packet_id=1)))
         self.assertGreater(self.taken(Publish("t", b"x", QoS.AT_LEAST_ONCE, packet_id=1)), 0)
+
+    def test_many_copies_at_a_time(self) -> None:
+        """A burst to many subscribers is left to the next time when it has made enough copies."""
+        rig = Rig()
+        ada = rig.connect("ada")
+        for number in range(50):
+            rig.connect(f"s{number}").subscribe("t", qos=1)
+        ada.publish("t", b"x", qos=1, packet_id=1)
+        burst = b"".join(
+            encode(Publish("t", b"x", QoS.AT_LEAST_ONCE, packet_id=n), V3) for n in range(2, 102)
+        )
+        assert ada.protocol.client is not None
+        at = handle_express(ada.protocol.client, burst, 0)
+        handled = at * 100 // len(burst)
+        assert handled == MAX_COPIES // 50 + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from twisted.python.failure import Failure
@@ -705,3 +707,39 @@ class MessageRateTests(SynchronousTestCase):
         for _ in range(10):
             fast.send(encode(Publish("t", b"x"), V3) * 100)
         self.assertEqual(1000, self.came(0))
+
+
+class SliceTests(SynchronousTestCase):
+    """A busy connection keeps nobody waiting. Here the clock moves on by a millisecond each time it is read."""
+
+    def setUp(self) -> None:
+        self.rig = Rig()
+        self.ada, self.bob = self.rig.connect("ada"), self.rig.connect("bob")
+        ticks = itertools.count()
+        self.rig.broker.wheel.seconds = lambda: next(ticks) / 1000
+
+    def test_others_are_served_in_between(self) -> None:
+        """A read of many packets is handled a few milliseconds at a time."""
+        before = self.rig.broker.counters.others_received
+        self.ada.deliver(PINGREQ * 100)
+        self.assertLess(self.rig.broker.counters.others_received - before, 20)
+        self.rig.turn()
+        self.assertEqual(100, self.rig.broker.counters.others_received - before)
+        self.assertEqual([Pingresp()] * 100, self.ada.received())
+
+    def test_nothing_is_forgotten(self) -> None:
+        """The rest follows in the next turns, in its order, with what came meanwhile behind it."""
+        self.bob.subscribe("t")
+        for start in (0, 50):
+            self.ada.deliver(b"".join(encode(Publish("t", b"%d" % n), V3) for n in range(start, start + 50)))
+        for _ in range(100):
+            self.rig.turn()
+        payloads = [packet.payload for packet in self.bob.received() if isinstance(packet, Publish)]
+        self.assertEqual([b"%d" % n for n in range(100)], payloads)
+
+    def test_gone_meanwhile(self) -> None:
+        """What is left of a connection that is gone is dropped."""
+        self.ada.deliver(PINGREQ * 100)
+        self.ada.drop()
+        self.rig.turn()
+        self.assertNotIn("ada", self.rig.broker.sessions)
