@@ -19,11 +19,11 @@ from pushd.broker.message import Message
 from pushd.broker.router import Route
 
 PUBLISH_QOS0, PUBLISH_QOS1, PUBLISH_QOS2 = 0x30, 0x32, 0x34
-# How many copies of QoS 1 and 2 messages are made at a time: a read of 64 KiB may bring a thousand messages for
-# a thousand subscribers each, and others want to be served, too.
-MAX_COPIES = 2000
-
 PUBACK, PUBREC, PUBREL, PUBCOMP = 0x40, 0x50, 0x62, 0x70
+
+# How many copies of QoS 1 and 2 messages are made at a time: a read of 64 KiB may bring a thousand messages
+# for a thousand subscribers each, and others want to be served, too.
+MAX_COPIES = 2000
 
 
 def handle_express(client: Client, data: bytes, at: int) -> int:
