@@ -39,13 +39,13 @@ from pushd.config.kinds import (
 class Scope(Enum):
     """What a line of an option belongs to, and so where in a file it may stand."""
 
-    FILE = "the whole broker"
-    SECURITY = "the whole broker, or under per_listener_settings the listener it follows"
-    LISTENER = "the listener it follows, or the default listener if there is none yet"
-    OPEN_LISTENER = "the listener it follows; there must be one"
-    DEFAULT_LISTENER = "the default listener, wherever the line stands; what follows belongs to it too"
-    BRIDGE = "the connection it follows; there must be one"
-    PLUGIN = "the plugin it follows; there must be one"
+    FILE = "anywhere"
+    SECURITY = "anywhere, or per listener"  # of the listener it follows, under per_listener_settings
+    LISTENER = "after listener, or opens one"  # the default listener
+    OPEN_LISTENER = "after listener"
+    DEFAULT_LISTENER = "anywhere; opens a listener"  # the default listener; what follows belongs to it too
+    BRIDGE = "after connection"
+    PLUGIN = "after plugin"
 
 
 class Repeat(Enum):
@@ -60,9 +60,9 @@ class Status(Enum):
     """What pushd makes of an option."""
 
     WORKS = "works"
-    LATER = "accepted with a warning: not implemented yet"
-    REFUSED = "stops the start: not implemented yet, and it guards a door"
-    NO_EFFECT = "accepted with a warning: there is nothing here that it could change"
+    LATER = "not yet"  # accepted with a warning: it is not implemented
+    REFUSED = "stops the start"  # it is not implemented, and guards a door
+    NO_EFFECT = "no effect"  # accepted with a warning: there is nothing here that it could change
 
 
 G, S, L, OPEN, DEFAULT, B, P = Scope
@@ -198,9 +198,9 @@ TLS = (
         status=LATER,
         note="expired client certificates are refused",
     ),
-    Option("ciphers", LIST, None, L),
-    Option("ciphers_tls1.3", LIST, None, L),
-    Option("tls_version", TLS_VERSION, "tlsv1.2", OPEN, repeat=ONCE),
+    Option("ciphers", LIST, None, L, HUP),
+    Option("ciphers_tls1.3", LIST, None, L, HUP),
+    Option("tls_version", TLS_VERSION, "tlsv1.2", OPEN, HUP, repeat=ONCE),
     Option("tls_engine", TEXT, None, L, status=NO_EFFECT, repeat=ONCE, note=NO_ENGINES),
     Option("tls_engine_kpass_sha1", SECRET, None, L, status=NO_EFFECT, note=NO_ENGINES),
     Option("tls_keyform", TEXT, None, L, status=NO_EFFECT, note=NO_ENGINES),
@@ -282,7 +282,7 @@ LIMITS = (
         aliases=("websockets_headers_size",),
         note="buffers have the size of what is in them",
     ),
-    Option("set_tcp_nodelay", BOOLEAN, True, G, HUP),  # unlike Mosquitto; conf/pushd.conf says why
+    Option("set_tcp_nodelay", BOOLEAN, True, G),  # unlike Mosquitto; conf/pushd.conf says why
     Option(
         "retry_interval",
         Anything(),
@@ -296,16 +296,15 @@ LIMITS = (
 AT_ONCE = "every change is stored at once"
 
 PERSISTENCE = (
-    Option("persistence", BOOLEAN, False, G, HUP, aliases=("retained_persistence",)),
-    Option("persistence_location", DIRECTORY, "", G, HUP, repeat=ONCE),
+    Option("persistence", BOOLEAN, False, G, aliases=("retained_persistence",)),
+    Option("persistence_location", DIRECTORY, "", G, repeat=ONCE),
     Option(
         "persistence_file",
         TEXT,
         "mosquitto.db",
         G,
-        HUP,
-        LATER,
-        ONCE,
+        status=LATER,
+        repeat=ONCE,
         note="the store is pushd.db in persistence_location; Mosquitto's file is neither read nor changed",
     ),
     Option(
@@ -313,11 +312,10 @@ PERSISTENCE = (
         Integer(0, below=0, unit="seconds"),
         1800,
         G,
-        HUP,
-        NO_EFFECT,
+        status=NO_EFFECT,
         note=AT_ONCE,
     ),
-    Option("autosave_on_changes", BOOLEAN, False, G, HUP, NO_EFFECT, note=AT_ONCE),
+    Option("autosave_on_changes", BOOLEAN, False, G, status=NO_EFFECT, note=AT_ONCE),
 )
 
 REPORTS = (

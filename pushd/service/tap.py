@@ -3,8 +3,8 @@
 
 Flags choose the file; everything else is a line in the file. They are Mosquitto's, so that
 ``mosquitto -c my.conf -v`` becomes ``twistd -n pushd -c my.conf -v``. Whether to go into the background is
-twistd's business (``-n`` for no), but ``-d`` behind ``pushd`` is understood as well. Flags before ``pushd`` are
-twistd's own.
+twistd's business (``-n`` for no), but ``-d`` behind ``pushd`` is understood as well. Flags before ``pushd``
+are twistd's own.
 """
 
 from __future__ import annotations
