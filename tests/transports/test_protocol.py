@@ -710,7 +710,7 @@ class MessageRateTests(SynchronousTestCase):
 
 
 class SliceTests(SynchronousTestCase):
-    """A busy connection keeps nobody waiting. Here the clock moves on by a millisecond each time it is read."""
+    """A busy connection keeps nobody waiting. Each look at the clock here takes a millisecond."""
 
     def setUp(self) -> None:
         self.rig = Rig()
