@@ -100,17 +100,13 @@ class Replay:
         message = self._broker.retained.get(topic)
         if message is None:
             return True
-        qos = self._qos(message)
+        qos = self._broker.limits.delivery_qos(message.qos, self._subscription.qos)
         if not self._has_room(qos):
             return False
         if self._broker.may_read(self._session, topic):
             self._session.deliver(self._marked(message, qos))
             self.cost += 1 + (len(message.payload) >> 10)
         return True
-
-    def _qos(self, message: Message) -> int:
-        qos = self._subscription.qos
-        return qos if self._broker.limits.upgrade_outgoing_qos else min(message.qos, qos)
 
     def _has_room(self, qos: int) -> bool:
         if qos:
