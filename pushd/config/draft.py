@@ -75,6 +75,7 @@ class Draft:
     whole: Block = field(default_factory=lambda: Block("defaults"))
     listeners: list[Block] = field(default_factory=list)
     default_listener: Block | None = None  # also one of `listeners`
+    opened_by: str = ""  # the option that needed the default listener, if no line asked for it
     bridges: dict[str, Block] = field(default_factory=dict)
     loaded_plugins: dict[str, Block] = field(default_factory=dict)  # by the name that plugin_load gives
     local_only: bool = True  # until a listener, port or bind_address is seen
@@ -93,6 +94,12 @@ class Draft:
             self.default_listener = self.add_listener(origin, DEFAULT_PORT)
         return self.default_listener
 
+    def default_listener_for(self, option: str, origin: str) -> Block:
+        """The same, for an option that may not have meant to open one."""
+        if self.default_listener is None:
+            self.opened_by = option
+        return self.open_default_listener(origin)
+
     def warn(self, origin: str, text: str) -> None:
         self.warnings.append(f"{origin}: {text}")
 
@@ -108,6 +115,7 @@ def settle(draft: Draft, ports: Sequence[int]) -> Settings:
         listeners = _local_listeners(draft, ports)
     else:
         _warn_of_unused_ports(draft, ports)
+        _warn_of_default_listener(draft)
         listeners = tuple(_listener(draft, block) for block in _that_may_open(draft.listeners))
     return _filled(
         Settings,
@@ -169,6 +177,14 @@ def _warn_of_unused_ports(draft: Draft, ports: Sequence[int]) -> None:
     if ports:
         first = draft.listeners[0].origin
         draft.warn(f"-p {ports[0]}", f"ignored, because {first} opens a listener")
+
+
+def _warn_of_default_listener(draft: Draft) -> None:
+    """A door on every address, beside those that the file opens, because of the order of its lines."""
+    block = draft.default_listener
+    if block is not None and draft.opened_by and not block.origins.keys() & {"port", "bind_address"}:
+        told = f"{draft.opened_by} stands before any listener line and so opens one on port {DEFAULT_PORT}"
+        draft.warn(block.origin, told)
 
 
 def _listener(draft: Draft, block: Block, **known: Any) -> ListenerSettings:

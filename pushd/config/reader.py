@@ -207,7 +207,8 @@ class SettingsFile:
         if scope is Scope.FILE:
             return self._draft.whole
         if scope is Scope.LISTENER:
-            return self._listener or self._default_listener(name, origin)
+            self._listener = self._listener or self._draft.default_listener_for(name, origin)
+            return self._listener
         if scope is Scope.DEFAULT_LISTENER:
             self._draft.local_only = False
             self._listener = self._draft.open_default_listener(origin)
@@ -220,12 +221,6 @@ class SettingsFile:
             return self._plugin
         missing = {Scope.OPEN_LISTENER: "listener", Scope.BRIDGE: "connection"}.get(scope, "plugin")
         raise BadValue(f"needs a {missing} line before it")
-
-    def _default_listener(self, name: str, origin: str) -> Block:
-        if self._draft.default_listener is None:
-            self._draft.warn(origin, f"{name} stands before any listener line and so opens one on port 1883")
-        self._listener = self._draft.open_default_listener(origin)
-        return self._listener
 
     # The lines that do more than give a value.
 

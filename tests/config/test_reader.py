@@ -240,6 +240,11 @@ class ListenerTests(ReaderTestCase):
         told = "x.conf:1: max_connections stands before any listener line and so opens one on port 1883"
         assert self.warnings(text) == [told]
 
+    def test_the_default_listener_is_no_surprise(self) -> None:
+        """Where a line asks for it, or no other is opened, there is nothing to warn of."""
+        assert self.warnings("max_connections 5\nport 1884\n") == []
+        assert self.warnings("max_connections 5\n") == []
+
     def test_port_and_bind_address(self) -> None:
         """The oldest spelling describes one listener, and what follows belongs to it."""
         read = self.read(

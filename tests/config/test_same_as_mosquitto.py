@@ -189,7 +189,7 @@ class SameAsMosquittoTests(SynchronousTestCase):
     def refused_by_mosquitto(self, text: bytes) -> bool:
         path = self.directory / "x.conf"
         path.write_bytes(text + LAST)
-        command = [program("mosquitto"), "-c", path]
+        command = [program("mosquitto"), "-c", str(path)]
         ended = subprocess.run(command, capture_output=True, timeout=20, check=False)
         found = re.search(rb"Error found at .*x\.conf:([0-9]+)", ended.stderr + ended.stdout)
         assert found is not None and ended.returncode == 3, (text, ended)
@@ -243,7 +243,7 @@ class SameAsMosquittoTests(SynchronousTestCase):
         """The name of the file that has the first mistake."""
         path = self.directory / "x.conf"
         path.write_bytes(text)
-        command = [program("mosquitto"), "-c", path]
+        command = [program("mosquitto"), "-c", str(path)]
         ended = subprocess.run(command, capture_output=True, timeout=20, check=False, text=True)
         found = re.search(r"Error found at .*/([^/]*)\.conf:1", ended.stderr + ended.stdout)
         assert found is not None, ended
