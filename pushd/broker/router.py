@@ -156,11 +156,19 @@ class Router:
 
     def presence_changed(self, session: Session) -> None:
         """A session's client came, left or changed what it can take."""
-        if len(session.subscriptions) > self.LOOKS_AT_ONCE // 4:
+        if not self.forget_for_many(session):
+            for subscription in session.subscriptions.values():
+                self._concerns(subscription.filter)
+
+    def forget_for_many(self, session: Session) -> bool:
+        """
+        Drop all routes if a session has so many subscriptions that to look for those of each takes longer:
+        before they are taken out, for one.
+        """
+        many = len(session.subscriptions) > self.LOOKS_AT_ONCE // 4
+        if many:
             self.forget_routes()
-            return
-        for subscription in session.subscriptions.values():
-            self._concerns(subscription.filter)
+        return many
 
     def forget_routes(self) -> None:
         """Every route is built again: access rules changed, or nothing less is worth the trouble."""
