@@ -149,6 +149,12 @@ class Admission:
         return self._decided(step.code)
 
     def _decided(self, verdict: Verdict) -> Deferred[None] | None:
+        hook = self._policy.hooks.connect
+        if hook is None or verdict is not ReasonCode.SUCCESS or not self._connection.is_open:
+            return self._judged(verdict)
+        return self._then(hook(self._credentials, self._packet), self._judged)
+
+    def _judged(self, verdict: Verdict) -> Deferred[None] | None:
         if not self._connection.is_open:
             return None  # gone while we asked: it must not take its session from who may have come since
         if verdict is not ReasonCode.SUCCESS:

@@ -19,6 +19,7 @@ from pushd.broker import records
 from pushd.broker.admission import Admission
 from pushd.broker.client import Client
 from pushd.broker.counters import Counters
+from pushd.broker.hooks import Decision
 from pushd.broker.interfaces import Access, Credentials, IConnection, IStore, Principal, Verdict
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message
@@ -158,6 +159,8 @@ class Broker:
         if session.holds_back is not None:
             session.holds_back.drained(0)
         self.online -= 1
+        if client.policy.hooks.disconnect is not None:
+            client.policy.hooks.disconnect(client)
         if session.persistent:
             self.store.record(records.SessionLeft(session.client_id, session.offline_since))
             self.router.presence_changed(session)
@@ -200,10 +203,11 @@ class Broker:
         verdict = self.may_write(session.policy, session, message.topic)
         if not isinstance(verdict, Deferred):
             verdict = succeed(verdict)
-        verdict.addCallback(self._publish_if, message, session)
-        verdict.addErrback(lambda failure: self._log.failure("a Will was not sent", failure=failure))
+        decided: Deferred[Decision] = verdict.addCallback(self._decide, session.policy, session, message)
+        sent = decided.addCallback(self._publish_if, session)
+        sent.addErrback(lambda failure: self._log.failure("a Will was not sent", failure=failure))
         # Not before: until the message is recorded, the Will is all that there is of it.
-        verdict.addCallback(lambda _: self.forget_will(session.client_id))
+        sent.addCallback(lambda _: self.forget_will(session.client_id))
 
     def forget_will(self, client_id: str) -> None:
         """Record that a client has no Will any more, unless it came back with another meanwhile."""
@@ -212,11 +216,11 @@ class Broker:
         if (session is None or session.will is None) and (client is None or client.will is None):
             self.store.record(records.WillCleared(client_id))
 
-    def _publish_if(self, verdict: Verdict, message: Message, session: Session) -> None:
-        if verdict is ReasonCode.SUCCESS:
-            self.publish_message(message, session)
+    def _publish_if(self, decision: Decision, session: Session) -> None:
+        if isinstance(decision, Message):
+            self.publish_message(decision, session)
         else:
-            self.counters.dropped("not_authorized")
+            self.counters.dropped("plugin" if decision is ReasonCode.SUCCESS else "not_authorized")
 
     @staticmethod
     def _hand_on(messages: list[Message]) -> None:
@@ -251,7 +255,7 @@ class Broker:
             have to be stored cannot be at the moment.
         """
         message = Message(policy.mount_point + topic, payload, qos, retain)
-        return self._judge(policy, principal, message).addCallback(self._publish_durably, message)
+        return self._judge(policy, principal, message).addCallback(self._publish_durably)
 
     def schedule(
         self,
@@ -274,23 +278,21 @@ class Broker:
         """
         message = Message(policy.mount_point + topic, payload, qos, retain)
         due_at = self.wheel.seconds() + delay_s
-        return self._judge(policy, principal, message).addCallback(
-            self._schedule_durably, id, due_at, message
-        )
+        return self._judge(policy, principal, message).addCallback(self._schedule_durably, id, due_at)
 
     def _schedule_durably(
-        self, verdict: Verdict, id: str, due_at: float, message: Message
+        self, message: Decision, id: str, due_at: float
     ) -> ReasonCode | Deferred[ReasonCode]:
-        if verdict is not ReasonCode.SUCCESS:
-            return verdict or ReasonCode.NOT_AUTHORIZED
+        if not isinstance(message, Message):
+            return message
         if self.store.failing is not None or not self.scheduled.add(id, due_at, message):
             return ReasonCode.QUOTA_EXCEEDED
         self.counters.publish_received += 1
         self.counters.publish_bytes_received += len(message.payload)
         return self.store.barrier().addCallback(lambda _: ReasonCode.SUCCESS)
 
-    def _judge(self, policy: Policy, principal: Principal, message: Message) -> Deferred[Verdict]:
-        """Whether somebody who is no MQTT client may publish this, at any time."""
+    def _judge(self, policy: Policy, principal: Principal, message: Message) -> Deferred[Decision]:
+        """What becomes of a message of somebody who is no MQTT client, as far as it does not matter when."""
         if not is_valid_name(message.topic):
             return succeed(ReasonCode.TOPIC_NAME_INVALID)
         if 0 < self.limits.message_size_limit < len(message.payload):
@@ -298,11 +300,23 @@ class Broker:
         if message.retain and not self.limits.retain_available:
             return succeed(ReasonCode.RETAIN_NOT_SUPPORTED)
         verdict = self.may_write(policy, principal, message.topic)
-        return verdict if isinstance(verdict, Deferred) else succeed(verdict)
+        if not isinstance(verdict, Deferred):
+            verdict = succeed(verdict)
+        return verdict.addCallback(self._decide, policy, principal, message)
 
-    def _publish_durably(self, verdict: Verdict, message: Message) -> ReasonCode | Deferred[ReasonCode]:
+    @staticmethod
+    def _decide(
+        verdict: Verdict, policy: Policy, principal: Principal, message: Message
+    ) -> Decision | Deferred[Decision]:
+        """Ask the hooks about a message that is allowed."""
         if verdict is not ReasonCode.SUCCESS:
             return verdict or ReasonCode.NOT_AUTHORIZED
+        hook = policy.hooks.publish
+        return message if hook is None else hook(principal, message)
+
+    def _publish_durably(self, message: Decision) -> ReasonCode | Deferred[ReasonCode]:
+        if not isinstance(message, Message):
+            return message
         matters = message.qos > 0 or message.retain
         if matters and not (self.has_place(message) and self.can_retain(message)):
             return ReasonCode.QUOTA_EXCEEDED

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.broker.exchange import Exchange
+from pushd.broker.hooks import Decision, and_then
 from pushd.broker.interfaces import Access, AuthStep, Credentials, IConnection, Verdict
 from pushd.broker.message import Message
 from pushd.broker.session import Session, Subscription
@@ -285,8 +286,50 @@ class Client:
         message = Message(topic, packet.payload, packet.qos, packet.retain)
         if packet.properties:
             self._pass_properties(packet, message)
+        hook = self.policy.hooks.publish
+        if hook is None or code is not ReasonCode.SUCCESS or not self._is_news(packet):
+            self._take(packet, message, code)
+            return
+        decision = hook(self.session, message)
+        if isinstance(decision, Deferred):
+            self._decide_later(decision, partial(self._take_decided, packet, message))
+        else:
+            self._take_decided(packet, message, decision)
+
+    def _is_news(self, packet: Publish) -> bool:
+        """Whether a message is worth a look: it is not too large, and did not come before."""
+        return not self._is_too_large(packet) and not self._came_before(packet)
+
+    def _is_too_large(self, packet: Publish) -> bool:
+        return 0 < self._broker.limits.message_size_limit < len(packet.payload)
+
+    def _came_before(self, packet: Publish) -> bool:
+        """Whether it is of QoS 2 and has been taken already, so that only its answer got lost."""
+        return packet.qos == 2 and packet.packet_id in (self.session.received or ())
+
+    def _take_decided(self, packet: Publish, message: Message, decision: Decision) -> None:
+        if isinstance(decision, Message):
+            self._take(packet, decision, ReasonCode.SUCCESS)
+        elif decision is ReasonCode.SUCCESS:
+            self._make_vanish(packet)
+        else:
+            self._take(packet, message, decision)
+
+    def _make_vanish(self, packet: Publish) -> None:
+        """Acknowledge a message that nobody gets as if it had been passed on."""
+        self.counters.dropped("plugin")
+        if packet.qos == 2:
+            self.session.hold_received(packet.packet_id)
+        if packet.qos:
+            self.accept_publish(packet.qos, packet.packet_id.to_bytes(2, "big"))
+
+    def _take(self, packet: Publish, message: Message, code: Verdict) -> None:
+        """
+        :param message: what is to be passed on of the packet.
+        :param code: ``SUCCESS``, or why it is not.
+        """
         dropped = "not_authorized" if code is ReasonCode.NOT_AUTHORIZED else "refused"
-        if 0 < self._broker.limits.message_size_limit < len(packet.payload):
+        if self._is_too_large(packet):
             code, dropped = ReasonCode.QUOTA_EXCEEDED, "message_size_limit"  # PUBACK has no PACKET_TOO_LARGE
         elif code is ReasonCode.SUCCESS and packet.qos and not self._has_place(packet, message):
             if self.v5:
@@ -303,7 +346,7 @@ class Client:
 
     def _has_place(self, packet: Publish, message: Message) -> bool:
         """Whether a message of QoS 1 or 2 can be taken; one of QoS 2 that comes again was taken before."""
-        if packet.qos == 2 and packet.packet_id in (self.session.received or ()):
+        if self._came_before(packet):
             return True
         if self.v5 and not self._broker.can_retain(message):
             return False  # version 3 would not hear of it: there it is passed on, and not kept
@@ -325,11 +368,17 @@ class Client:
             self.must_wait = True  # perhaps so shortly before that its record is not durable yet
             return ReasonCode.SUCCESS
         route = self._broker.publish_message(message, self.session)
-        if not self._broker.limits.checks_each_publish and self._broker.store.failing is None:
+        if self._may_hurry():
             self._remember(packet.topic.encode(), route)
         if self.pressure.strained is not None:
             self.pressure.hold_back(self)
         return ReasonCode.SUCCESS if route.targets else ReasonCode.NO_MATCHING_SUBSCRIBERS
+
+    def _may_hurry(self) -> bool:
+        """Whether what it publishes next to the same topic name may take the express lane."""
+        broker = self._broker
+        unasked = self.policy.hooks.publish is None and not broker.limits.checks_each_publish
+        return unasked and broker.store.failing is None
 
     def _pass_properties(self, packet: Publish, message: Message) -> None:
         message.properties = passed_on(packet.properties)
@@ -474,9 +523,10 @@ class Client:
         group, filter = split_shared(request.filter)
         if group is not None and request.no_local:
             raise ProtocolError("No Local on a shared subscription")  # v5 [MQTT-3.8.3-4]
-        return self._broker.authorize(
-            self.policy, self.session, Access.SUBSCRIBE, self.policy.mount_point + filter
-        )
+        filter = self.policy.mount_point + filter
+        verdict = self._broker.authorize(self.policy, self.session, Access.SUBSCRIBE, filter)
+        hook = self.policy.hooks.subscribe
+        return verdict if hook is None else and_then(verdict, partial(hook, self, filter, request.qos))
 
     def _subscribe(self, packet: packets.Subscribe, verdicts: list[Verdict]) -> None:
         if self.session.client is not self:
@@ -524,6 +574,15 @@ class Client:
             self._note("{id} {filter}", "unsubscribe", self._mounted(filter))
         self._wait_if_recorded()
         self.send(encode(packets.Unsuback(packet.packet_id, codes), self.version))
+        self._tell_unsubscribed(packet.filters, codes)
+
+    def _tell_unsubscribed(self, filters: list[str], codes: list[ReasonCode]) -> None:
+        hook = self.policy.hooks.unsubscribe
+        if hook is None:
+            return
+        for filter, code in zip(filters, codes, strict=True):
+            if code is ReasonCode.SUCCESS:
+                hook(self, self.policy.mount_point + split_shared(filter)[1])
 
     def _may_have(self, is_new: bool) -> bool:
         """Whether one more subscription can be had, or a new one in place of one."""

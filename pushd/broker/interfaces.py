@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
@@ -69,7 +69,8 @@ class Credentials:
     What a client shows at CONNECT, or a caller of the gateway in its request.
 
     An authenticator that knows better (a TLS certificate's identity) sets `username`. One that refuses
-    without having looked, after too many failures, sets `retry_after_s`.
+    without having looked, after too many failures, sets `retry_after_s`. One that may be told that nobody
+    waits for its answer any more sets `asking` to the Deferred that it answers with.
     """
 
     client_id: str
@@ -78,6 +79,12 @@ class Credentials:
     address: str = ""  # of the peer, for log lines and limits
     certificate: PeerCertificate | None = None
     retry_after_s: float = 0.0  # for callers who can be told: HTTP's, and not MQTT's
+    asking: Deferred[Any] | None = None
+
+    def abandon(self) -> None:
+        """Whoever showed them is gone."""
+        if self.asking is not None:
+            self.asking.cancel()
 
 
 @dataclass(frozen=True, slots=True)

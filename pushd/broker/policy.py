@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pushd.broker.hooks import NO_HOOKS, Hooks
 from pushd.broker.interfaces import IAuthenticator, IAuthMethod, IAuthorizer
 from pushd.mqtt.codes import Version
 
@@ -32,3 +33,4 @@ class Policy:
     max_topic_alias: int = 10  # that clients may use towards us; 0 for none
     max_topic_alias_broker: int = 10  # that we use towards clients that allow it
     auth_methods: dict[str, IAuthMethod] = field(default_factory=dict)  # by name
+    hooks: Hooks = NO_HOOKS  # of plugins

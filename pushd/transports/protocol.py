@@ -83,6 +83,7 @@ class MQTTProtocol:
         "_admission",
         "_begun_at",
         "_brake",
+        "_credentials",
         "_deaf",
         "_factory",
         "_heard_at",
@@ -111,6 +112,7 @@ class MQTTProtocol:
         self._unsent = 0  # bytes given to a transport whose buffer is full
         self.client: Client | None = None
         self._admission: Admission | None = None
+        self._credentials: Credentials | None = None  # until they are accepted
         self.slot = 0
 
     def __repr__(self) -> str:
@@ -157,6 +159,8 @@ class MQTTProtocol:
         self._patience_s = None
         self._state.close()
         self._forget_rest()
+        if self._credentials is not None:
+            self._credentials.abandon()
         client, self.client = self.client, None
         if client is not None:
             if client.session.client is client and client.policy.log_connections:
@@ -271,7 +275,7 @@ class MQTTProtocol:
         self._begun_at = None
 
     def _connect(self, packet: Connect) -> None:
-        credentials = Credentials(
+        credentials = self._credentials = Credentials(
             packet.client_id,
             packet.username,
             packet.password,
@@ -313,7 +317,7 @@ class MQTTProtocol:
 
     def accept(self, client: Client, keep_alive_s: float) -> None:
         self._state.accept()
-        self._admission = None
+        self._admission = self._credentials = None
         self.client = client
         if client.policy.log_connections:
             self._tell_connected(client, keep_alive_s)
