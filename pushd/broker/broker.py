@@ -25,6 +25,7 @@ from pushd.broker.limits import Limits
 from pushd.broker.message import Message
 from pushd.broker.policy import Policy
 from pushd.broker.pressure import Pressure
+from pushd.broker.replay import Replays
 from pushd.broker.retained import RetainedMessages
 from pushd.broker.router import Route, Router
 from pushd.broker.schedule import Schedule
@@ -83,6 +84,7 @@ class Broker:
         self.pressure = Pressure(self.wheel, self.turn)
         self.router = Router(self)
         self.retained = RetainedMessages(store, self.wheel, lambda: self.limits)
+        self.replays = Replays(self)
         soon = partial(clock.callLater, 0)
         self.scheduled = Schedule(self.wheel, store, self.counters, self.publish_message, soon)
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
@@ -147,6 +149,7 @@ class Broker:
         self.online += 1
         self.counters.clients_maximum = max(self.counters.clients_maximum, self.online)
         self.counters.connects_accepted += 1
+        self.replays.go_on(client.session)
 
     def client_lost(self, client: Client) -> None:
         """A connection is gone, or about to be: its session is kept or ends, its Will is sent or waits."""
@@ -184,8 +187,10 @@ class Broker:
         """Forget a session that has no client."""
         if self.sessions.get(session.client_id) is session:
             del self.sessions[session.client_id]
+        self.router.forget_for_many(session)
         for filter in list(session.subscriptions):
             self._remove_subscription(session, filter)
+        self.replays.end(session)
         self._hand_on(session.give_back_shared(lambda group: True))
         if session.persistent:
             self.store.record(records.SessionEnded(session.client_id))
@@ -409,11 +414,7 @@ class Broker:
 
     def send_retained(self, session: Session, subscription: Subscription) -> None:
         """Send what is retained for a new subscription, marked so (v3 [MQTT-3.3.1-8])."""
-        ids = (subscription.identifier,) if subscription.identifier else ()
-        for message in self.retained.match(subscription.filter):
-            if self.may_read(session, message.topic):
-                qos = self.limits.delivery_qos(message.qos, subscription.qos)
-                session.deliver(message.variant(qos, True, ids))
+        self.replays.start(session, subscription)
 
     # Who may do what
 

@@ -159,7 +159,9 @@ class Session:
     def has_room(self) -> bool:
         """Whether a message would be sent at once."""
         client = self.client
-        return client is not None and not client.congested and len(self.inflight) < client.window
+        if client is None or client.congested or self.queue:
+            return False
+        return len(self.inflight) < client.window
 
     # Messages to the client
 
@@ -363,6 +365,8 @@ class Session:
         self._forget_in_flight(packet_id)
         if (self.queue or self.unsent) and self.client is not None:
             self._fill_window(self.client)
+        if self._broker.replays.waiting:
+            self._broker.replays.go_on(self)
 
     def _forget_in_flight(self, packet_id: int) -> None:
         """Free a packet identifier. What is queued stays so: see `_acknowledged`."""
