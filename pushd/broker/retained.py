@@ -23,7 +23,8 @@ class RetainedMessages:
 
     :ivar payload_bytes: of all payloads together.
     :ivar held_bytes: what counts for ``max_retained_bytes``: topic names and properties, too. Otherwise a
-        million names of 64 KiB with a payload of one byte would be below any limit.
+        million names of 64 KiB with a payload of one byte would be below any limit. The broker's own topics,
+        below ``$SYS``, do not count.
     """
 
     def __init__(self, store: IStore, wheel: TimingWheel, limits: Callable[[], Limits] = Limits) -> None:
@@ -35,6 +36,7 @@ class RetainedMessages:
         self._deadlines = Deadlines(wheel, self._expire)
         self.payload_bytes = 0
         self.held_bytes = 0
+        self._own = 0  # how many of them are the broker's
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -72,15 +74,15 @@ class RetainedMessages:
         """What takes no more than what it replaces always has room, also under a limit that was lowered."""
         limits = self._limits()
         old = self._messages.get(message.topic)
-        if old is None and 0 < limits.max_retained_messages <= len(self._messages):
+        if old is None and 0 < limits.max_retained_messages <= len(self._messages) - self._own:
             return False
         more = _size(message) - (0 if old is None else _size(old))
         return more <= 0 or not 0 < limits.max_retained_bytes < self.held_bytes + more
 
     def keep(self, message: Message) -> None:
         """
-        Keep a message without recording it: the broker's own, which the next process makes anew. It counts
-        for the limits, as it does in ``$SYS/broker/retained messages/count``, but is never refused.
+        Keep a message without recording it: the broker's own, which the next process makes anew. It is never
+        refused, and counts in ``$SYS/broker/retained messages/count``, but not for the limits.
         """
         topic = message.topic
         old = self._messages.get(topic)
@@ -113,7 +115,10 @@ class RetainedMessages:
 
     def _count(self, message: Message, times: int) -> None:
         self.payload_bytes += times * len(message.payload)
-        self.held_bytes += times * _size(message)
+        if message.topic.startswith("$SYS/"):
+            self._own += times
+        else:
+            self.held_bytes += times * _size(message)
 
     def _expire(self, topic: str) -> None:
         """A message's time is over (v5 [MQTT-3.3.2-5]), or was until another took its place."""

@@ -16,27 +16,19 @@ if TYPE_CHECKING:
 
 
 class StoreWatch:
-    """
-    Looks every second whether the store is failing.
-
-    On the wheel it is that second.
-    """
-
-    PERIOD_S = 1.0
+    """Looks at each tick of the wheel whether the store is failing."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._failing = False
-        self._due: float = 0.0
         self.slot = 0
 
     def start(self) -> None:
         """Begin to look."""
-        self._due = self._broker.wheel.seconds() + self.PERIOD_S
         self._broker.wheel.add(self)
 
     def due_at(self) -> float | None:
-        return self._due
+        return self._broker.wheel.now
 
     def on_due(self) -> None:
         self.start()

@@ -184,6 +184,7 @@ class MQTTProtocol:
         self._unsent = 0
         if self.client is not None:
             self.client.congested = False
+            self._factory.broker.replays.go_on(self.client.session)
         if self._deaf:
             self._deaf = False
             self.resume()

@@ -188,7 +188,8 @@ class HealthTests(SynchronousTestCase):
     def test_a_sick_server_says_so(self) -> None:
         """In words and as 503, for probes that read only one of them."""
         answer = Caller(healthy=False).request("GET", "/v1/health")
-        self.assertEqual((answer.status, answer.json), (503, {"healthy": False}))
+        reason = "nothing can be stored at the moment"
+        self.assertEqual((answer.status, answer.json), (503, {"healthy": False, "reason": reason}))
 
     def test_head_has_the_headers_of_get_and_no_body(self) -> None:
         """Probes often ask so."""
