@@ -8,6 +8,7 @@ routes that it could concern stale; a stale route is built again when it is next
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pushd.broker.message import Message
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 class Target(NamedTuple):
     """
-    One session that gets the messages of a route: once each, however many of its subscriptions match,
-    at the highest QoS of them (v5 [MQTT-3.3.4-2]) and with the identifiers of all. Or one shared group.
+    One session that gets the messages of a route: a copy for each of its subscriptions that match, each at
+    its own QoS and with its own identifier; or, by ``allow_duplicate_messages false``, one copy at the
+    highest QoS of them and with the identifiers of all. The standard allows both (v5 [MQTT-3.3.4-2] to
+    [MQTT-3.3.4-5]). Or one shared group.
 
     `least_qos` is for ``upgrade_outgoing_qos``: `qos` again with it, else 0.
     """
@@ -98,14 +101,25 @@ class Route:
 def _relay(targets: tuple[Target, ...], *, v5: bool) -> Relay:
     takers: list[Client] = []
     others: list[Target] = []
+    several = _getting_several(targets)
     for target in targets:
         client = target.session.client
         as_it_came = not (target.no_local or target.subscription_ids or target.least_qos)
+        # A run of packets is passed on in one piece; twice, its first message would come after its last.
+        as_it_came = as_it_came and target.session not in several
         if client is not None and as_it_came and client.takes_bytes_of(v5):
             takers.append(client)
         else:
             others.append(target)
     return Relay(tuple(takers), tuple(others))
+
+
+def _getting_several(targets: tuple[Target, ...]) -> set[Session | SharedGroup]:
+    """Sessions that get more than one copy of each message: most often nobody, which is soon found out."""
+    if len({target.session for target in targets}) == len(targets):
+        return set()
+    counts = Counter(target.session for target in targets)
+    return {session for session, count in counts.items() if count > 1}
 
 
 class Router:
@@ -202,18 +216,18 @@ class Router:
             self._routes.remove(topic)
 
     def _targets(self, topic: str) -> tuple[Target, ...]:
-        upgrade = self._broker.limits.upgrade_outgoing_qos
-        targets: dict[Session | SharedGroup, Target] = {}
-        for subscription in self.subscriptions.match(topic):
-            session = subscription.session
-            target = _target(subscription, upgrade)
-            known = targets.get(session)
-            targets[session] = target if known is None else _merged(known, target)
-        may_read = self._broker.may_read
+        limits, may_read = self._broker.limits, self._broker.may_read
+        targets = [
+            _target(subscription, limits.upgrade_outgoing_qos)
+            for subscription in self.subscriptions.match(topic)
+        ]
+        # `refuse_publisher` promises to drop nothing, and a queue is asked for one place, not for several.
+        if not limits.allow_duplicate_messages or limits.queue_full == "refuse_publisher":
+            targets = _one_for_each(targets)
         return tuple(
             target
-            for session, target in targets.items()
-            if isinstance(session, SharedGroup) or may_read(session, topic)
+            for target in targets
+            if isinstance(target.session, SharedGroup) or may_read(target.session, topic)
         )
 
 
@@ -226,6 +240,15 @@ def _target(subscription: Subscription, upgrade: bool) -> Target:
         (subscription.identifier,) if subscription.identifier else (),
         subscription.qos if upgrade else 0,
     )
+
+
+def _one_for_each(targets: list[Target]) -> list[Target]:
+    """One target for each session, however many of its subscriptions match."""
+    by_session: dict[Session | SharedGroup, Target] = {}
+    for target in targets:
+        known = by_session.get(target.session)
+        by_session[target.session] = target if known is None else _merged(known, target)
+    return list(by_session.values())
 
 
 def _merged(one: Target, other: Target) -> Target:

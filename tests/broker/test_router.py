@@ -7,10 +7,19 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.interfaces import Access
+from pushd.broker.limits import Limits
 from pushd.broker.router import Route, Router
 from pushd.broker.topic_map import Walk
-from pushd.mqtt.codes import QoS
-from pushd.mqtt.packets import Packet, Publish, Pubrel, Subscribe, SubscriptionRequest, Unsubscribe
+from pushd.mqtt.codes import PropertyId, QoS, Version
+from pushd.mqtt.packets import (
+    Packet,
+    Properties,
+    Publish,
+    Pubrel,
+    Subscribe,
+    SubscriptionRequest,
+    Unsubscribe,
+)
 from pushd.mqtt.topics import matches
 from tests.driver import Peer, Rig
 from tests.fakes import Rules
@@ -23,9 +32,11 @@ def payloads(peer: Peer) -> list[bytes]:
 class RouterCase(SynchronousTestCase):
     """Ada publishes, bob and eve subscribe."""
 
+    limits = Limits()
+
     def setUp(self) -> None:
         self.rules = Rules()
-        self.rig = Rig(authorizer=self.rules)
+        self.rig = Rig(self.limits, authorizer=self.rules)
         self.ada, self.bob, self.eve = (self.rig.connect(name) for name in ("ada", "bob", "eve"))
         self.router = self.rig.broker.router
 
@@ -34,8 +45,54 @@ class RouterCase(SynchronousTestCase):
             self.ada.publish("t", payload, qos=qos)
 
 
+class DuplicateTests(RouterCase):
+    """v5 §3.3.4: one session, several subscriptions that match, and a copy for each"""
+
+    def overlap(self, peer: Peer) -> None:
+        peer.send(Subscribe(1, [SubscriptionRequest("t", QoS.AT_LEAST_ONCE)]))
+        peer.send(Subscribe(2, [SubscriptionRequest("#", QoS.AT_MOST_ONCE)]))
+        peer.received()
+
+    def test_each_at_its_own_qos(self) -> None:
+        """Each copy is granted what its own subscription is."""
+        self.overlap(self.bob)
+        self.say(b"x", qos=1)
+        got = sorted(packet.qos for packet in self.bob.received() if isinstance(packet, Publish))
+        self.assertEqual([QoS.AT_MOST_ONCE, QoS.AT_LEAST_ONCE], got)
+
+    def test_each_with_its_own_identifier(self) -> None:
+        """In MQTT 5, a client can tell for which of its subscriptions a copy came: [MQTT-3.3.4-5]."""
+        eve = self.rig.connect("eve", version=Version.V5)
+        for identifier, filter in ((1, "t"), (2, "#")):
+            properties: Properties = {PropertyId.SUBSCRIPTION_IDENTIFIER: [identifier]}
+            eve.send(Subscribe(identifier, [SubscriptionRequest(filter)], properties))
+        eve.received()
+        self.say(b"x")
+        told = [
+            p.properties[PropertyId.SUBSCRIPTION_IDENTIFIER] for p in eve.received() if isinstance(p, Publish)
+        ]
+        self.assertCountEqual([[1], [2]], told)
+
+    def test_copies_of_a_run_stay_together(self) -> None:
+        """The first message does not come again after the last of one read."""
+        self.overlap(self.bob)
+        self.say(b"0")
+        self.bob.received()
+        self.ada.send(*(Publish("t", payload) for payload in (b"1", b"2", b"3")))
+        self.assertEqual([b"1", b"1", b"2", b"2", b"3", b"3"], payloads(self.bob))
+
+    def test_none_where_nothing_may_be_dropped(self) -> None:
+        """By queue_full refuse_publisher, a queue is asked for room for one: one is what comes."""
+        self.rig.broker.limits = Limits(queue_full="refuse_publisher")
+        self.overlap(self.bob)
+        self.say(b"x", qos=1)
+        self.assertEqual([b"x"], payloads(self.bob))
+
+
 class OverlapTests(RouterCase):
-    """v5 §3.3.4: one session, several subscriptions that match"""
+    """The same with allow_duplicate_messages false: one copy that is good for all"""
+
+    limits = Limits(allow_duplicate_messages=False)
 
     def test_once_at_the_highest_qos(self) -> None:
         """However many match, one copy comes, at the highest QoS among them: [MQTT-3.3.5-1]."""
@@ -295,10 +352,10 @@ class ModelTests(SynchronousTestCase):
     )
 
     @settings(max_examples=80, deadline=None)
-    @given(steps)
-    def test_every_subscriber_once(self, steps: list[tuple[str, int, str]]) -> None:
-        """Each message reaches exactly the clients with a matching subscription, once each."""
-        rig = Rig()
+    @given(steps, st.booleans())
+    def test_every_subscriber(self, steps: list[tuple[str, int, str]], copies: bool) -> None:
+        """Each message reaches exactly the clients with a matching subscription: once, or once for each."""
+        rig = Rig(Limits(allow_duplicate_messages=copies))
         peers = [rig.connect(f"p{n}") for n in range(3)]
         subscribed: list[set[str]] = [set(), set(), set()]
         for step, n, topic in steps:
@@ -313,7 +370,8 @@ class ModelTests(SynchronousTestCase):
                 subscribed[n].clear()
             else:
                 peers[n].publish(topic, b"x")
-                expected = [int(any(matches(f, topic) for f in filters)) for filters in subscribed]
+                matching = [sum(matches(f, topic) for f in filters) for filters in subscribed]
+                expected = matching if copies else [min(1, count) for count in matching]
                 self.assertEqual(expected, [len(payloads(peer)) for peer in peers])
 
 
