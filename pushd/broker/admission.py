@@ -102,6 +102,8 @@ class Admission:
             return ReasonCode.UNSUPPORTED_PROTOCOL_VERSION, f"version {packet.version.name} is not accepted"
         if not packet.client_id and not policy.allow_zero_length_clientid:
             return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "no client id"
+        if not (packet.client_id or policy.auto_id_prefix).startswith(policy.clientid_prefixes):
+            return ReasonCode.NOT_AUTHORIZED, "a client id without the prefix of clientid_prefixes"
         if packet.version is not Version.V5 and self._keep_alive_s() != packet.keep_alive_s:
             # There is no Server Keep Alive to tell it; Mosquitto's answer is this code, too.
             return (
@@ -149,10 +151,26 @@ class Admission:
         return self._decided(step.code)
 
     def _decided(self, verdict: Verdict) -> Deferred[None] | None:
+        if verdict is ReasonCode.SUCCESS and self._policy.use_username_as_clientid:
+            verdict = self._take_username()
         hook = self._policy.hooks.connect
         if hook is None or verdict is not ReasonCode.SUCCESS or not self._connection.is_open:
             return self._judged(verdict)
         return self._then(hook(self._credentials, self._packet), self._judged)
+
+    def _take_username(self) -> ReasonCode:
+        """
+        ``use_username_as_clientid``: as a certificate or a password has proven it, and not as it was sent.
+
+        :return: whether there is one, as a verdict.
+        """
+        username = self._credentials.username
+        if not username:
+            return ReasonCode.NOT_AUTHORIZED
+        self._packet.client_id = self._credentials.client_id = username
+        if PropertyId.ASSIGNED_CLIENT_IDENTIFIER in self._answer:
+            self._answer[PropertyId.ASSIGNED_CLIENT_IDENTIFIER] = username
+        return ReasonCode.SUCCESS
 
     def _judged(self, verdict: Verdict) -> Deferred[None] | None:
         if not self._connection.is_open:

@@ -9,10 +9,13 @@ from pushd.broker.interfaces import IAuthenticator, IAuthMethod, IAuthorizer
 from pushd.mqtt.codes import Version
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)  # without slots, for `pushd.service` has weak references to those in use
 class Policy:
     """
     One listener's rules. Shared by its connections, so a reload that replaces a part is seen by all at once.
+    Only what clients are told when they connect, or what is recorded of them depends on, holds until they
+    leave: a reload that changes the mount point, `max_qos` or the Topic Aliases makes another policy for
+    those who come from then on.
 
     :ivar name: for log lines, such as ``port 1883``.
     :ivar mount_point: in front of every topic that its clients name, and hidden from them again.
@@ -32,5 +35,7 @@ class Policy:
     max_qos: int = 2
     max_topic_alias: int = 10  # that clients may use towards us; 0 for none
     max_topic_alias_broker: int = 10  # that we use towards clients that allow it
+    use_username_as_clientid: bool = False  # whoever has no user name is not let in then
+    clientid_prefixes: str = ""  # what client ids must begin with: those that clients bring, or are given
     auth_methods: dict[str, IAuthMethod] = field(default_factory=dict)  # by name
     hooks: Hooks = NO_HOOKS  # of plugins

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 class Target(NamedTuple):
     """
-    One session that gets the messages of a route: a copy for each of its subscriptions that match, each at
-    its own QoS and with its own identifier; or, by ``allow_duplicate_messages false``, one copy at the
-    highest QoS of them and with the identifiers of all. The standard allows both (v5 [MQTT-3.3.4-2] to
+    One session that gets the messages of a route: one copy at the highest QoS of its subscriptions that match
+    and with the identifiers of all; or, by ``allow_duplicate_messages true``, a copy for each of them, at its
+    own QoS and with its own identifier. The standard allows both (v5 [MQTT-3.3.4-2] to
     [MQTT-3.3.4-5]). Or one shared group.
 
     `least_qos` is for ``upgrade_outgoing_qos``: `qos` again with it, else 0.
@@ -116,7 +116,7 @@ def _relay(targets: tuple[Target, ...], *, v5: bool) -> Relay:
 
 def _getting_several(targets: tuple[Target, ...]) -> set[Session | SharedGroup]:
     """Sessions that get more than one copy of each message: most often nobody, which is soon found out."""
-    if len({target.session for target in targets}) == len(targets):
+    if len(targets) < 2 or len({target.session for target in targets}) == len(targets):
         return set()
     counts = Counter(target.session for target in targets)
     return {session for session, count in counts.items() if count > 1}

@@ -71,6 +71,16 @@ class RefusalTests(AdmissionCase):
         self.rig.policy.allow_zero_length_clientid = False
         self.assert_refused(R.CLIENT_IDENTIFIER_NOT_VALID, self.come(""))
 
+    def test_prefix(self) -> None:
+        """clientid_prefixes, for ids that clients bring and for those that they are given."""
+        self.rig.policy.clientid_prefixes = "ada-"
+        self.assert_refused(R.NOT_AUTHORIZED, self.come("bob"))
+        self.assert_refused(R.NOT_AUTHORIZED, self.come("ada"))
+        self.assert_refused(R.NOT_AUTHORIZED, self.come("", version=Version.V3_1_1))
+        self.assertIs(R.SUCCESS, self.connack(self.come("ada-1")).code)
+        self.rig.policy.auto_id_prefix = "ada-auto-"
+        self.assertIs(R.SUCCESS, self.connack(self.come("")).code)
+
     def test_wills_that_could_not_be_sent(self) -> None:
         """max_qos, retain_available"""
         self.rig.policy.max_qos = 1
@@ -91,6 +101,50 @@ class RefusalTests(AdmissionCase):
         self.assertEqual({}, self.connack(peer).properties)
         self.assertEqual({}, self.rig.broker.sessions)
         self.assertIs(R.SUCCESS, self.connack(self.come(properties={P.MAXIMUM_PACKET_SIZE: 16})).code)
+
+
+class UsernameTests(AdmissionCase):
+    """The option use_username_as_clientid"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rig.policy.use_username_as_clientid = True
+
+    def log_in(self, username: str | None, client_id: str = "sent") -> Peer:
+        peer = self.rig.open()
+        peer.send(Connect(Version.V5, client_id, True, 30, username=username))
+        return peer
+
+    def test_taken(self) -> None:
+        """The session is the user's, whatever client id was sent; the same user again takes it over."""
+        first = self.log_in("ada", "one")
+        second = self.log_in("ada", "two")
+        self.assertEqual(["ada"], list(self.rig.broker.sessions))
+        self.assertTrue(first.closed)
+        self.assertFalse(second.closed)
+
+    def test_told(self) -> None:
+        """A client that sent no id hears which one it has: [MQTT-3.2.2-16]."""
+        properties = self.connack(self.log_in("ada", "")).properties
+        self.assertEqual("ada", properties[P.ASSIGNED_CLIENT_IDENTIFIER])
+        self.assertNotIn(P.ASSIGNED_CLIENT_IDENTIFIER, self.connack(self.log_in("bob")).properties)
+
+    def test_nobody(self) -> None:
+        """Without a user name nobody comes in, even where anonymous clients may."""
+        for username in (None, ""):
+            self.assertIs(R.NOT_AUTHORIZED, self.connack(self.log_in(username)).code)
+        self.assertEqual({}, self.rig.broker.sessions)
+
+    def test_as_proven(self) -> None:
+        """What the certificate says counts, not what the client sent."""
+        self.door.answer = Deferred()
+        peer = self.log_in("eve")
+        self.door.seen[0].username = "phone"
+        self.door.answer.callback(R.SUCCESS)
+        self.rig.turn()
+        peer.received()
+        self.assertIs(R.SUCCESS, self.connack(peer).code)
+        self.assertEqual(["phone"], list(self.rig.broker.sessions))
 
 
 class AnswerTests(AdmissionCase):
