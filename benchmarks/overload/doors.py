@@ -172,7 +172,8 @@ async def guess(stage: Stage) -> Outcome:
     async def attempt(number: int) -> None:
         nonlocal answered
         with suppress(OSError):
-            answered += await _guess_once(stage, number)
+            was_answered = await _guess_once(stage, number)  # others count meanwhile
+            answered += was_answered
 
     attempts: list[asyncio.Future[None]] = []
     while (passed_s := loop.time() - begin) < stage.seconds:

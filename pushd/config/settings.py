@@ -107,7 +107,7 @@ class LimitSettings:
     queue_qos0_messages: bool = False
     queue_full: str = "drop_newest"  # drop_newest | drop_oldest | refuse_publisher
     upgrade_outgoing_qos: bool = False
-    allow_duplicate_messages: bool = True  # where subscriptions of one client overlap
+    allow_duplicate_messages: bool = False  # where subscriptions of one client overlap
     check_retain_source: bool = True  # whether who published a retained message still may
     max_packet_size: int = 2_000_000
     message_size_limit: int = 0

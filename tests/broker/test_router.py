@@ -46,7 +46,9 @@ class RouterCase(SynchronousTestCase):
 
 
 class DuplicateTests(RouterCase):
-    """v5 §3.3.4: one session, several subscriptions that match, and a copy for each"""
+    """v5 §3.3.4, allow_duplicate_messages true: several subscriptions that match, and a copy for each"""
+
+    limits = Limits(allow_duplicate_messages=True)
 
     def overlap(self, peer: Peer) -> None:
         peer.send(Subscribe(1, [SubscriptionRequest("t", QoS.AT_LEAST_ONCE)]))
@@ -83,16 +85,14 @@ class DuplicateTests(RouterCase):
 
     def test_none_where_nothing_may_be_dropped(self) -> None:
         """By queue_full refuse_publisher, a queue is asked for room for one: one is what comes."""
-        self.rig.broker.limits = Limits(queue_full="refuse_publisher")
+        self.rig.broker.limits = Limits(queue_full="refuse_publisher", allow_duplicate_messages=True)
         self.overlap(self.bob)
         self.say(b"x", qos=1)
         self.assertEqual([b"x"], payloads(self.bob))
 
 
 class OverlapTests(RouterCase):
-    """The same with allow_duplicate_messages false: one copy that is good for all"""
-
-    limits = Limits(allow_duplicate_messages=False)
+    """As it is by default: one copy that is good for all"""
 
     def test_once_at_the_highest_qos(self) -> None:
         """However many match, one copy comes, at the highest QoS among them: [MQTT-3.3.5-1]."""

@@ -26,7 +26,6 @@ CERTIFICATES = ("ca.crt", "phone.crt", "phone.key")
 
 SETTINGS = """\
 per_listener_settings true
-allow_duplicate_messages false
 
 listener {mqtt} 127.0.0.1
 allow_anonymous true

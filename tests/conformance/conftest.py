@@ -20,7 +20,6 @@ from tests.conformance.harness import Broker, unique
 OPEN_TO_ALL = """\
 listener {port} 127.0.0.1
 allow_anonymous true
-allow_duplicate_messages false
 log_type all
 sys_interval 1
 """

@@ -22,6 +22,7 @@ if sys.platform != "linux":
 
 P99_MOST_MS = 250.0  # 100 is the promise; a machine that runs other tests is late by itself
 GROWTH_MOST_MIB = 150.0  # of the broker's memory
+WAITING_MOST = 200  # passwords that wait to be checked
 
 
 class OverloadTestCase(SynchronousTestCase):
@@ -126,3 +127,34 @@ class TrafficTests(OverloadTestCase):
     def test_crowd_that_does_not_read(self) -> None:
         """Those who read get every message, whoever else does not."""
         self.assertEqual(self.endure("slow-crowd", scale=0.25)["missed by those who read"], 0)
+
+
+class RetainedTests(OverloadTestCase):
+    """A great many retained topics."""
+
+    def test_subscription_to_all(self) -> None:
+        """All come, to who reads and to who reads at last."""
+        outcome = self.endure("retained", seconds=1.0, scale=0.05)
+        self.assertEqual((outcome["read"], outcome["read slowly"]), (outcome["topics"],) * 2)
+
+
+class Pbkdf2Tests(OverloadTestCase):
+    """Guessing at passwords of the kind that Mosquitto makes."""
+
+    passwords = "guess-pbkdf2"
+
+    def test_guessing(self) -> None:
+        """Of 200 wrong ones in a second few wait; the others are refused at once."""
+        outcome = self.endure("guess-pbkdf2")
+        self.assertLessEqual(outcome["guesses"] - outcome["answered"], WAITING_MOST)
+
+
+class Argon2idTests(OverloadTestCase):
+    """The same with hashes that take much memory."""
+
+    passwords = "guess-argon2id"
+
+    def test_guessing(self) -> None:
+        """Of 200 wrong ones in a second few wait; the others are refused at once."""
+        outcome = self.endure("guess-argon2id")
+        self.assertLessEqual(outcome["guesses"] - outcome["answered"], WAITING_MOST)
