@@ -3,7 +3,8 @@ Imports point down only: the picture of the sources, held against every import i
 
     twisted/plugins     names pushd.service.tap in a string
     pushd.service       assembles everything                        pushd.ctl   commands, beside it
-    pushd.auth .gateway .rules .stats .storage .transports          adapters, strangers to each other
+    pushd.testing       a broker for the tests of plugins
+    pushd.auth .gateway .plugins .rules .stats .storage .transports adapters, strangers to each other
     pushd.broker        decides; no socket, file, reactor or clock of its own
     pushd.mqtt          bytes to packets and back; the standard library only
     pushd.config        a leaf, for the service and the commands alone
@@ -30,6 +31,7 @@ INSIDE = {
     "auth": {"mqtt", "broker", "redis"},
     "storage": {"mqtt", "broker", "redis"},
     "cluster": {"mqtt", "broker", "redis"},
+    "plugins": {"mqtt", "broker"},
     "rules": {"mqtt", "broker"},
     "stats": {"mqtt", "broker"},
     "transports": {"mqtt", "broker"},
@@ -37,8 +39,9 @@ INSIDE = {
     "ctl": {"auth", "config", "mqtt", "im"},
     "service": {
         "mqtt", "broker", "config", "redis", "im",
-        "auth", "storage", "cluster", "rules", "stats", "transports", "gateway",
+        "auth", "storage", "cluster", "plugins", "rules", "stats", "transports", "gateway",
     },
+    "testing": {"mqtt", "broker", "auth", "plugins", "storage", "transports"},
 }  # fmt: skip
 
 # What each may import from elsewhere, beside the standard library; those that are not named, anything. The

@@ -260,7 +260,7 @@ class Broker:
             have to be stored cannot be at the moment.
         """
         message = Message(policy.mount_point + topic, payload, qos, retain)
-        return self._judge(policy, principal, message).addCallback(self._publish_durably)
+        return self._judge(policy, principal, message).addCallback(self.publish_durably)
 
     def schedule(
         self,
@@ -319,7 +319,13 @@ class Broker:
         hook = policy.hooks.publish
         return message if hook is None else hook(principal, message)
 
-    def _publish_durably(self, message: Decision) -> ReasonCode | Deferred[ReasonCode]:
+    def publish_durably(self, message: Decision) -> ReasonCode | Deferred[ReasonCode]:
+        """
+        Pass on what became of a message of somebody who is no MQTT client.
+
+        :return: when it is durable, ``SUCCESS``, ``NO_MATCHING_SUBSCRIBERS`` or ``QUOTA_EXCEEDED``; at once,
+            the code that there is in place of a message.
+        """
         if not isinstance(message, Message):
             return message
         matters = message.qos > 0 or message.retain

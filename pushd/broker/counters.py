@@ -19,6 +19,7 @@ class Counters:
         "logins_refused",
         "others_received",
         "others_sent",
+        "plugin_failures",
         "publish_bytes_received",
         "publish_bytes_sent",
         "publish_dropped",
@@ -39,6 +40,7 @@ class Counters:
         self.logins_refused: dict[str, int] = {}  # reason -> logins by MQTT and HTTP
         self.others_received = 0  # packets that are no PUBLISH
         self.others_sent = 0
+        self.plugin_failures: dict[str, int] = {}  # hook/kind -> times that a plugin did not answer
         self.publish_bytes_received = 0  # payload bytes
         self.publish_bytes_sent = 0
         self.publish_dropped: dict[str, int] = {}  # reason -> messages that a subscriber did not get
@@ -74,3 +76,7 @@ class Counters:
     def login_refused(self, reason: str) -> None:
         """Count a user that was not let in, by MQTT or HTTP, by a reason such as ``failed``."""
         self.logins_refused[reason] = self.logins_refused.get(reason, 0) + 1
+
+    def plugin_failed(self, reason: str) -> None:
+        """Count a question that a plugin could not answer, such as ``on_publish/timed_out``."""
+        self.plugin_failures[reason] = self.plugin_failures.get(reason, 0) + 1

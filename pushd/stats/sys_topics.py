@@ -202,6 +202,7 @@ def _counted(counters: Counters) -> Iterator[tuple[str, int]]:
     yield from _by_reason("connections/paused", counters.connections_paused)
     yield from _by_reason("connections/closed", counters.connections_closed)
     yield from _by_reason("logins/refused", counters.logins_refused)
+    yield from _by_reason("plugins/failures", counters.plugin_failures)
     yield "publish/bytes/received", counters.publish_bytes_received
     yield "publish/bytes/sent", counters.publish_bytes_sent
 
