@@ -12,102 +12,56 @@ May you, by Mosquitto's ACL file.
 
 A decision looks at the client's own lines first, then at the patterns. In either, a ``deny`` that matches
 refuses; else any other line that matches the topic and names the access allows; else the search goes on. When
-nothing has matched, the answer is no. So the order of lines within one list does not matter, and an
-`AclLines` may keep them by topic rather than by line.
+nothing has matched, the answer is no. So the order of lines within one list does not matter, and
+`pushd.auth.acl_tree` keeps them by topic rather than by line.
 
-Subscribing is never refused: each message is checked when it is delivered.
+Subscribing is not refused, as in Mosquitto: each message is checked when it is delivered. With
+`acl_check_subscribe` it is, where no message could ever be delivered: where no topic name that the filter
+matches may be read.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
 
 from zope.interface import implementer
 
+from pushd.auth.acl_tree import GRANTS, VARIABLES, AclLine, AclLines, Names, Substitution
 from pushd.auth.dollar_topics import is_closed
 from pushd.auth.security_file import BLANKS, SecurityFileError, numbered_lines, read_security_file
 from pushd.broker.interfaces import Access, IAuthorizer, Principal, Verdict
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.errors import MalformedPacket
-from pushd.mqtt.topics import check_filter, matches
+from pushd.mqtt.topics import MAX_LEVELS, check_filter
 
-# What a line grants. Tuples, not sets: `in` finds an enumeration's member in them by identity.
-GRANTS: dict[str, tuple[Access, ...]] = {
-    "read": (Access.READ,),
-    "write": (Access.WRITE,),
-    "readwrite": (Access.READ, Access.WRITE),
-    "deny": (),
-}
+MAX_WARNINGS = 20  # of one kind; a script that writes one such line writes thousands
 
-WILDCARDS = ("+", "#")
-SUBSTITUTIONS = ("%u", "%c")
-VARIABLES = (*WILDCARDS, *SUBSTITUTIONS)
+# A level that no line names: nobody can write it, neither in a file nor as a user name.
+SOME_LEVEL = "\0"
 
 
-@dataclass(frozen=True, slots=True)
-class AclLine:
-    """One ``topic`` or ``pattern`` line. No grants at all means ``deny``."""
+class Unlisted(Enum):
+    """Why something is refused that no line decides."""
 
-    grants: tuple[Access, ...]
-    topic_filter: str
+    CLOSED = "no rule can open this topic"
+    WILDCARD_IN_NAME = "nothing matches; with + or # in a user name or client id no pattern does"
+    NOTHING = "nothing matches"
 
-
-class AclLines:
-    """
-    The lines of one user, of the anonymous, or the patterns.
-
-    Kept under the part of the filter in front of its first variable level (``sensors/`` for
-    ``sensors/+/state``), or under the whole filter if it has none. A topic name can match only what stands
-    under one of its own beginnings, so a decision looks at a few lines however many there are.
-    """
-
-    __slots__ = ("_by_beginning", "_longest")
-
-    def __init__(self) -> None:
-        self._by_beginning: dict[str, list[AclLine]] = {}
-        self._longest = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._by_beginning)
-
-    def add(self, line: AclLine, beginning: str) -> None:
-        """Keep a line under the text that every topic it matches begins with."""
-        self._by_beginning.setdefault(beginning, []).append(line)
-        self._longest = max(self._longest, len(beginning))
-
-    def matching(self, topic: str) -> Iterator[AclLine]:
-        """The lines whose filter matches a topic name, in no particular order."""
-        for line in self._candidates(topic):
-            if matches(line.topic_filter, topic):
-                yield line
-
-    def matching_pattern(self, topic: str, client_id: str, username: str | None) -> Iterator[AclLine]:
-        """The lines whose filter, with this client's names put in, matches a topic name."""
-        for line in self._candidates(topic):
-            topic_filter = _expanded(line.topic_filter, client_id, username)
-            if topic_filter is not None and matches(topic_filter, topic):
-                yield line
-
-    def _candidates(self, topic: str) -> Iterator[AclLine]:
-        by_beginning = self._by_beginning
-        end = 0
-        # A name may have 65,535 levels; no further than the longest beginning, or slicing them all is
-        # quadratic.
-        while end <= self._longest:
-            yield from by_beginning.get(topic[:end], ())
-            end = topic.find("/", end) + 1
-            if not end:
-                break
-        yield from by_beginning.get(topic, ())
-        yield from by_beginning.get(topic + "/", ())  # "a/#" matches "a" (v5 §4.7.1.2)
+    @property
+    def allows(self) -> bool:
+        """The answer to what nobody has allowed."""
+        return False
 
 
 class AclFile:
     """All rules of one file. Not changed once it is read: a reload makes a new one."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str = "") -> None:
+        """:param origin: the file's name for messages."""
+        self.origin = origin
         self._anonymous = AclLines()
         self._by_user: dict[str, AclLines] = {}
         self._patterns = AclLines()
@@ -122,56 +76,108 @@ class AclFile:
         :raises SecurityFileError: a word that is not known, no name after ``user``, or no proper topic
             filter.
         """
-        acl = cls()
-        own, warnings = acl._anonymous, []
+        acl = cls(origin)
+        own, doubts = acl._anonymous, _Doubts(origin)
         for number, line in numbered_lines(text, origin):
-            word, _, rest = line.lstrip(" ").partition(" ")
+            line = line.lstrip(" ")
+            word, _, rest = line.partition(" ")
             try:
                 if word == "topic":
-                    acl_line = _acl_line(rest)
-                    own.add(acl_line, _beginning(acl_line.topic_filter, WILDCARDS))
+                    grants, topic_filter = _rule(rest)
+                    own.add(AclLine(number, line, grants), topic_filter, is_pattern=False)
                 elif word == "user":
-                    own = acl._by_user.setdefault(_user_name(rest), AclLines())
+                    name = _user_name(rest)
+                    own = acl._by_user.setdefault(name, AclLines())
+                    doubts.see_user(number, name)
                 elif word == "pattern":
-                    acl_line = _acl_line(rest)
-                    acl._patterns.add(acl_line, _beginning(acl_line.topic_filter, VARIABLES))
-                    warnings += [f"{origin}:{number}: {doubt}" for doubt in _doubts(acl_line.topic_filter)]
+                    grants, topic_filter = _rule(rest)
+                    acl._patterns.add(AclLine(number, line, grants), topic_filter, is_pattern=True)
+                    doubts.see_pattern(number, topic_filter)
                 else:
                     raise ValueError(f"{word!r} is not user, topic or pattern")
             except (ValueError, MalformedPacket) as problem:
                 raise SecurityFileError(f"{origin}:{number}: {problem}") from problem
-        acl.warnings = tuple(warnings)
+        acl.warnings = tuple(doubts.warnings())
         return acl
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> AclFile:
         """
-        Read a file; 100,000 lines take half a second, so a reload does it in a thread.
+        Read a file; 100,000 lines take most of a second, so a reload does it in a thread.
 
         :raises SecurityFileError: as `parse`, or the file cannot be opened.
         """
         return cls.parse(read_security_file(path), os.fspath(path))
 
-    def authorize(self, principal: Principal, access: Access, topic: str) -> ReasonCode:
+    def authorize(
+        self,
+        principal: Principal,
+        access: Access,
+        topic: str,
+        substitution: Substitution = Substitution.WHOLE_LEVELS,
+    ) -> ReasonCode:
         """
         A decision, always: ``SUCCESS`` or ``NOT_AUTHORIZED``. An empty user name is an anonymous client's.
         """
-        if access is Access.SUBSCRIBE:
-            return ReasonCode.SUCCESS
-        if is_closed(access, topic):
-            return ReasonCode.NOT_AUTHORIZED
-        username = principal.username
-        own = self._by_user.get(username) if username else self._anonymous
-        verdict = None if own is None else _decide(own.matching(topic), access)
-        if verdict is None and self._patterns:
-            verdict = self._by_patterns(principal.client_id, username, access, topic)
-        return ReasonCode.NOT_AUTHORIZED if verdict is None else verdict
+        allows = self.explain(principal, access, topic, substitution).allows
+        return ReasonCode.SUCCESS if allows else ReasonCode.NOT_AUTHORIZED
 
-    def _by_patterns(self, client_id: str, username: str | None, access: Access, topic: str) -> Verdict:
-        # Whoever could bring a wildcard in by its name gets nothing from any pattern (CVE-2017-7650).
-        if any(wildcard in name for wildcard in WILDCARDS for name in (client_id, username or "")):
-            return ReasonCode.NOT_AUTHORIZED
-        return _decide(self._patterns.matching_pattern(topic, client_id, username), access)
+    def explain(
+        self,
+        principal: Principal,
+        access: Access,
+        topic: str,
+        substitution: Substitution = Substitution.WHOLE_LEVELS,
+    ) -> AclLine | Unlisted:
+        """
+        What decides: a line, or why there is none.
+
+        :param topic: for SUBSCRIBE a filter, without ``$share/group/``. It is allowed by a line that allows
+            to read a topic name of its.
+        """
+        names = Names(principal.client_id, principal.username, substitution)
+        if access is Access.SUBSCRIBE:
+            return self._explain_filter(names, topic)
+        if is_closed(access, topic):
+            return Unlisted.CLOSED
+        return self._explain_name(names, access, topic)
+
+    def _lists(self, names: Names) -> Iterator[AclLines]:
+        """Where to look, in this order."""
+        own = self._by_user.get(names.username) if names.username else self._anonymous
+        if own:
+            yield own
+        # Whoever could bring a wildcard in by a name gets nothing from any pattern, whichever way names are
+        # put in (CVE-2017-7650). Not even from one without a variable: that is Mosquitto's rule as well.
+        if self._patterns and not names.have_wildcards:
+            yield self._patterns
+
+    def _explain_name(self, names: Names, access: Access, topic: str) -> AclLine | Unlisted:
+        for lines in self._lists(names):
+            line = _deciding(lines.matching(topic, names), access)
+            if line is not None:
+                return line
+        shut_out = self._patterns and names.have_wildcards
+        return Unlisted.WILDCARD_IN_NAME if shut_out else Unlisted.NOTHING
+
+    def _explain_filter(self, names: Names, topic_filter: str) -> AclLine | Unlisted:
+        found: AclLine | Unlisted = Unlisted.NOTHING
+        for name in self._examples(names, topic_filter):
+            found = self._explain_name(names, Access.READ, name)
+            if found.allows:
+                break
+        return found
+
+    def _examples(self, names: Names, topic_filter: str) -> Iterator[str]:
+        """
+        Topic names that the filter matches and that, but for denials, may be read. If any such name may be
+        read, so may one of these: they differ from all names in denials wherever a wildcard lets them, and
+        they are as short and as long as denials can tell apart.
+        """
+        deepest = 1 + max((lines.depth(names) for lines in self._lists(names)), default=0)
+        for lines in self._lists(names):
+            for levels in lines.readable_within(topic_filter, names):
+                yield from _examples_of(levels, min(deepest, MAX_LEVELS))
 
 
 @implementer(IAuthorizer)
@@ -180,31 +186,107 @@ class AclAuthorizer:
 
     def __init__(self, acl: AclFile | None) -> None:
         self._acl = acl
+        self._substitution = Substitution.WHOLE_LEVELS
+        self._check_subscribe = False
 
-    def replace(self, acl: AclFile | None) -> None:
+    def replace(
+        self,
+        acl: AclFile | None,
+        substitution: Substitution = Substitution.WHOLE_LEVELS,
+        check_subscribe: bool = False,
+    ) -> None:
         """Use these rules from now on. Whoever remembers verdicts has to forget them then."""
         self._acl = acl
+        self._substitution = substitution
+        self._check_subscribe = check_subscribe
 
     def authorize(self, principal: Principal, access: Access, topic: str) -> Verdict:
         """See `AclFile.authorize`."""
-        return None if self._acl is None else self._acl.authorize(principal, access, topic)
+        if self._acl is None:
+            return None
+        if access is Access.SUBSCRIBE and not self._check_subscribe:
+            return ReasonCode.SUCCESS
+        return self._acl.authorize(principal, access, topic, self._substitution)
 
 
-def _decide(lines: Iterable[AclLine], access: Access) -> Verdict:
-    """What matching lines say together; ``None`` if none of them is about this access."""
-    verdict: Verdict = None
+class _Doubts:
+    """Lines that mean something else by `acl_substitution` 2.0 than by 2.1, as far as a file can tell."""
+
+    # Unlike Mosquitto we do not doubt a pattern without any variable: a rule for every client is written so.
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self._partial: list[tuple[int, str]] = []  # patterns
+        self._whole_user: list[int] = []  # other patterns with %u
+        self._with_slash: list[tuple[int, str]] = []  # users
+
+    def see_user(self, number: int, name: str) -> None:
+        if "/" in name:
+            self._with_slash.append((number, name))
+
+    def see_pattern(self, number: int, topic_filter: str) -> None:
+        levels = topic_filter.split("/")
+        if any(variable in level != variable for variable in VARIABLES for level in levels):
+            self._partial.append((number, topic_filter))
+        elif "%u" in levels:
+            self._whole_user.append(number)
+
+    def warnings(self) -> Iterator[str]:
+        """Each beginning with the place of the line."""
+        partial = (
+            f"{self._origin}:{number}: pattern {topic_filter!r}: %u and %c count in a part of a level only "
+            f"with acl_substitution 2.0, as in Mosquitto before 2.1"
+            for number, topic_filter in self._partial
+        )
+        yield from self._first(partial, len(self._partial), "patterns like this")
+        if not self._whole_user:
+            return
+        patterns = _some(self._whole_user)
+        slashes = (
+            f"{self._origin}:{number}: user {name!r}: %u stands for a name with a slash only with "
+            f"acl_substitution 2.0, as in Mosquitto before 2.1; see {patterns}"
+            for number, name in self._with_slash
+        )
+        yield from self._first(slashes, len(self._with_slash), "users like this")
+
+    def _first(self, warnings: Iterable[str], count: int, what: str) -> Iterator[str]:
+        yield from islice(warnings, MAX_WARNINGS)
+        if count > MAX_WARNINGS:
+            yield f"{self._origin}: {count - MAX_WARNINGS} more {what}"
+
+
+def _some(numbers: list[int]) -> str:
+    """``line 3``, ``lines 3, 5``, or the first few."""
+    named = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    return f"line{'s' if len(numbers) > 1 else ''} {named}"
+
+
+def _deciding(lines: Iterable[AclLine], access: Access) -> AclLine | None:
+    """Which of the lines that match decides about an access; ``None`` if none is about it."""
+    found: AclLine | None = None
     for line in lines:
-        if not line.grants:
-            return ReasonCode.NOT_AUTHORIZED
-        if access in line.grants:
-            verdict = ReasonCode.SUCCESS
-    return verdict
+        if not line.grants or access in line.grants:
+            found = line if found is None or line.goes_before(found) else found
+    return found
 
 
-def _acl_line(text: str) -> AclLine:
+def _examples_of(levels: list[str], deepest: int) -> Iterator[str]:
+    """Topic names of a filter: with ``#``, one of each depth."""
+    *above, last = [SOME_LEVEL if level == "+" else level for level in levels]
+    if last != "#":
+        yield "/".join([*above, last])
+        return
+    if above:
+        yield "/".join(above)
+    for depth in range(len(above) + 1, max(deepest, len(above) + 1) + 1):
+        yield "/".join(above + [SOME_LEVEL] * (depth - len(above)))
+
+
+def _rule(text: str) -> tuple[tuple[Access, ...], str]:
     """
-    Read what follows ``topic`` or ``pattern``. The access word may be missing, but then a space in the filter
-    makes its beginning look like one; Mosquitto's grammar, and a refused file is better than a wrong guess.
+    Read what follows ``topic`` or ``pattern``: what it grants, and the topic filter. The access word may be
+    missing, but then a space in the filter makes its beginning look like one; Mosquitto's grammar, and a
+    refused file is better than a wrong guess.
     """
     word, _, topic_filter = text.lstrip(" ").partition(" ")
     topic_filter = topic_filter.strip(BLANKS)
@@ -213,7 +295,7 @@ def _acl_line(text: str) -> AclLine:
     if word not in GRANTS:
         raise ValueError(f"{word!r} is not read, write, readwrite or deny")
     check_filter(topic_filter)
-    return AclLine(GRANTS[word], topic_filter)
+    return GRANTS[word], topic_filter
 
 
 def _user_name(text: str) -> str:
@@ -221,45 +303,3 @@ def _user_name(text: str) -> str:
     if not name:
         raise ValueError("no user name")
     return name
-
-
-def _beginning(topic_filter: str, variables: tuple[str, ...]) -> str:
-    """The filter up to its first variable level; all of it if there is none."""
-    at = 0
-    for level in topic_filter.split("/"):
-        if level in variables:
-            return topic_filter[:at]
-        at += len(level) + 1
-    return topic_filter
-
-
-def _doubts(pattern: str) -> Iterator[str]:
-    """What somebody who wrote this pattern, perhaps for an older Mosquitto, may not have meant."""
-    # Unlike Mosquitto we do not doubt a pattern without any variable: a rule for every client is written so.
-    levels = pattern.split("/")
-    if any(variable in level != variable for variable in SUBSTITUTIONS for level in levels):
-        yield f"pattern {pattern!r}: since Mosquitto 2.1 a %u or %c counts only as a whole level"
-
-
-def _expanded(pattern: str, client_id: str, username: str | None) -> str | None:
-    """
-    The topic filter that a pattern is for this client, as Mosquitto 2.1 understands it: a name takes the
-    place of a whole level or of nothing.
-
-    :param client_id, username: without ``+`` and ``#``.
-    :return: ``None`` if the pattern is not for this client: a name is missing or empty, has a ``/``, or would
-        lead into a ``$`` topic.
-    """
-    if "%" not in pattern:
-        return pattern
-    if "%u" in pattern and not username:
-        return None
-    values = {"%c": client_id, "%u": username}
-    levels = pattern.split("/")
-    for depth, level in enumerate(levels):
-        if level in values:
-            value = values[level]
-            if not value or "/" in value or (depth == 0 and value[0] == "$"):
-                return None
-            levels[depth] = value
-    return "/".join(levels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from hypothesis import given
@@ -10,43 +9,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from pushd.auth.acl_file import AclAuthorizer, AclFile
+from pushd.auth.acl_file import MAX_WARNINGS, AclAuthorizer, AclFile
+from pushd.auth.acl_tree import Substitution
 from pushd.auth.security_file import SecurityFileError
 from pushd.broker.interfaces import Access, IAuthorizer
 from pushd.mqtt.codes import ReasonCode
-from pushd.mqtt.topics import is_valid_name, matches
-
-
-@dataclass
-class Client:
-    """Somebody who wants something."""
-
-    username: str | None = None
-    client_id: str = "c1"
-
-
-class AclTestCase(SynchronousTestCase):
-    """Asks one ACL file."""
-
-    acl: AclFile
-
-    def given_acl(self, *lines: str) -> None:
-        """The file has these lines."""
-        self.acl = AclFile.parse("\n".join(lines), "conf/acl")
-
-    def may(self, client: Client, access: Access, topic: str) -> bool:
-        """Whether the file allows this; every verdict is one of two."""
-        verdict = self.acl.authorize(client, access, topic)
-        self.assertIn(verdict, (ReasonCode.SUCCESS, ReasonCode.NOT_AUTHORIZED))
-        return verdict is ReasonCode.SUCCESS
-
-    def reads(self, client: Client, topic: str) -> bool:
-        """Whether it may get messages of this topic."""
-        return self.may(client, Access.READ, topic)
-
-    def writes(self, client: Client, topic: str) -> bool:
-        """Whether it may publish to this topic."""
-        return self.may(client, Access.WRITE, topic)
+from pushd.mqtt.topics import is_valid_name
+from tests.auth.acl_case import AclTestCase, Client
 
 
 class GrammarTests(AclTestCase):
@@ -190,12 +159,6 @@ class OrderTests(AclTestCase):
         self.assertFalse(self.reads(Client(), "a/c1"))
         self.assertTrue(self.reads(Client(), "a/c2"))
 
-    def test_subscribing_is_never_refused(self) -> None:
-        """As in Mosquitto each message is checked when it is delivered."""
-        self.given_acl("topic deny #")
-        for topic_filter in ("#", "$SYS/#", "$share/g/a", "a/+/b"):
-            self.assertTrue(self.may(Client(), Access.SUBSCRIBE, topic_filter))
-
 
 class PatternTests(AclTestCase):
     """``%u`` and ``%c``, as Mosquitto 2.1 reads them."""
@@ -256,12 +219,106 @@ class PatternTests(AclTestCase):
         self.assertTrue(self.reads(caller, "u/anna"))
 
     def test_part_of_a_level_is_no_substitution(self) -> None:
-        """Since 2.1 ``dev-%u`` is just a name; the file's warnings say so."""
+        """Since 2.1 ``dev-%u`` is just a name."""
         self.given_acl("pattern read dev-%u/#")
         self.assertFalse(self.reads(Client("anna"), "dev-anna/x"))
         self.assertTrue(self.reads(Client("anna"), "dev-%u/x"))
-        self.assertEqual(len(self.acl.warnings), 1)
-        self.assertIn("conf/acl:1: ", self.acl.warnings[0])
+
+    def test_topic_lines_substitute_nothing(self) -> None:
+        """Only patterns do."""
+        self.given_acl("user anna", "topic %u/a")
+        self.assertFalse(self.reads(Client("anna"), "anna/a"))
+        self.assertTrue(self.reads(Client("anna"), "%u/a"))
+
+
+class AnywherePatternTests(AclTestCase):
+    """``%u`` and ``%c``, as Mosquitto 2.0 reads them."""
+
+    substitution = Substitution.ANYWHERE
+
+    def test_names_take_the_place_of_parts(self) -> None:
+        """Text is replaced wherever it stands, as often as it does."""
+        self.given_acl("pattern dev-%u/#", "pattern x/%c%%u.%c")
+        self.assertTrue(self.reads(Client("anna"), "dev-anna/x"))
+        self.assertFalse(self.reads(Client("anna"), "dev-%u/x"))
+        self.assertTrue(self.reads(Client("anna"), "x/c1%anna.c1"))
+
+    def test_name_may_span_levels(self) -> None:
+        """A slash in a name is one between levels, also of a client that is called like a topic."""
+        self.given_acl("pattern dev-%u/#", "pattern home/%c/+")
+        self.assertTrue(self.reads(Client("x/y"), "dev-x/y/z"))
+        self.assertTrue(self.reads(Client("x/y"), "dev-x/y"))
+        self.assertFalse(self.reads(Client("x/y"), "dev-x"))
+        self.assertFalse(self.reads(Client("x/y"), "dev-x/z"))
+        self.assertTrue(self.reads(Client(None, "attic/lamp"), "home/attic/lamp/on"))
+        self.assertFalse(self.reads(Client(None, "attic/lamp"), "home/attic/lamp"))
+
+    def test_wildcard_in_a_name_widens_nothing(self) -> None:
+        """The rule is the same as that of 2.1: no pattern holds for such a client (CVE-2017-7650)."""
+        self.given_acl("pattern %u/a", "pattern x-%c/b", "pattern all/#", "user +", "topic own")
+        for name in ("+", "#", "a/#", "+/a", "a+"):
+            for topic in ("z/a", "a/a", "x-z/b", f"x-{name}/b", "all/x"):
+                if is_valid_name(topic):
+                    self.assertFalse(self.reads(Client(name), topic), (name, topic))
+                    self.assertFalse(self.reads(Client("anna", name), topic), (name, topic))
+        self.assertTrue(self.reads(Client("+"), "own"))
+
+    def test_name_is_put_in_once(self) -> None:
+        """What a name brings in is text: a user who is called ``%c`` is not the client."""
+        self.given_acl("pattern a-%u/b", "pattern c/%c")
+        self.assertFalse(self.reads(Client("%c"), "a-c1/b"))
+        self.assertTrue(self.reads(Client("%c"), "a-%c/b"))
+        self.assertFalse(self.reads(Client("anna", "%u"), "c/anna"))
+
+    def test_dollar_in_a_name_does_not_reach_dollar_topics(self) -> None:
+        """Stricter than Mosquitto 2.0: whoever chooses $SYS for a name does not read statistics by it."""
+        self.given_acl("pattern %u/#", "pattern %c/broker/#", "pattern $x-%u/#")
+        self.assertFalse(self.reads(Client("$SYS"), "$SYS/broker/uptime"))
+        self.assertFalse(self.reads(Client("anna", "$SYS"), "$SYS/broker/uptime"))
+        self.assertFalse(self.subscribes(Client("$SYS"), "$SYS/#"))
+        self.assertTrue(self.reads(Client("anna"), "$x-anna/a"))
+
+    def test_missing_name_has_no_patterns(self) -> None:
+        """No user name, no pattern with one in it, whole or in part; no client id the same."""
+        self.given_acl("pattern a-%u/b", "pattern c-%c/d", "pattern e/%c")
+        self.assertFalse(self.reads(Client(), "a-/b"))
+        self.assertFalse(self.reads(Client(""), "a-%u/b"))
+        self.assertTrue(self.reads(Client(), "c-c1/d"))
+        self.assertFalse(self.reads(Client("anna", ""), "c-/d"))
+        self.assertFalse(self.reads(Client("anna", ""), "e/"))
+
+
+class WarningTests(AclTestCase):
+    """Lines that decide differently by `acl_substitution` 2.0 and 2.1 are named at the start."""
+
+    def test_variable_in_a_part_of_a_level(self) -> None:
+        """Each pattern like that, with its place."""
+        self.given_acl("topic dev-%u", "pattern read dev-%u/#", "pattern %u/%c", "pattern a/%c%c")
+        places = [warning.partition(": ")[0] for warning in self.acl.warnings]
+        self.assertEqual(places, ["conf/acl:2", "conf/acl:4"])
+        self.assertIn("'dev-%u/#'", self.acl.warnings[0])
+        self.assertIn("acl_substitution 2.0", self.acl.warnings[0])
+
+    def test_user_with_a_slash(self) -> None:
+        """Whoever is named in the file and has a slash in the name, if there are patterns for that name."""
+        self.given_acl("user x/y", "topic a", "user x", "pattern write up/%u", "pattern down/%u/#")
+        (warning,) = self.acl.warnings
+        self.assertTrue(warning.startswith("conf/acl:1: user 'x/y': "), warning)
+        self.assertTrue(warning.endswith("see lines 4, 5"), warning)
+
+    def test_nothing_to_warn_of(self) -> None:
+        """Files that mean the same everywhere are not talked about."""
+        self.given_acl("user x/y", "topic a-%u", "pattern b/%c")
+        self.assertEqual(self.acl.warnings, ())
+        self.given_acl("user x", "pattern b/%u")
+        self.assertEqual(self.acl.warnings, ())
+
+    def test_many_warnings_are_few(self) -> None:
+        """A log is not flooded by a file of a thousand lines of a kind."""
+        self.given_acl("pattern %u", *[f"pattern dev-%u/{n}\nuser {n}/x" for n in range(100)])
+        more = [warning for warning in self.acl.warnings if "more" in warning]
+        self.assertEqual(len(self.acl.warnings), 2 * MAX_WARNINGS + 2)
+        self.assertEqual(more, ["conf/acl: 80 more patterns like this", "conf/acl: 80 more users like this"])
 
     def test_pattern_for_everybody(self) -> None:
         """Mosquitto warns of a pattern without a variable; we take it for what it says."""
@@ -269,11 +326,109 @@ class PatternTests(AclTestCase):
         self.assertEqual(self.acl.warnings, ())
         self.assertTrue(self.reads(Client(), "news/x"))
 
-    def test_topic_lines_substitute_nothing(self) -> None:
-        """Only patterns do."""
-        self.given_acl("user anna", "topic %u/a")
-        self.assertFalse(self.reads(Client("anna"), "anna/a"))
-        self.assertTrue(self.reads(Client("anna"), "%u/a"))
+
+class ExplainTests(AclTestCase):
+    """Which line decides."""
+
+    def test_line_that_decides(self) -> None:
+        """Denials first, then the file's order; own lines before patterns."""
+        self.given_acl(
+            "pattern read #",
+            "user anna",
+            "topic write a/#",
+            "topic read a/b",
+            "topic a/+",
+            "topic deny a/c",
+            "topic deny a/c",
+        )
+        anna = Client("anna")
+        self.assertEqual(self.decider(anna, Access.READ, "a/b"), 4)
+        self.assertEqual(self.decider(anna, Access.READ, "a/x"), 5)
+        self.assertEqual(self.decider(anna, Access.WRITE, "a/b"), 3)
+        self.assertEqual(self.decider(anna, Access.WRITE, "a/c"), 6)
+        self.assertEqual(self.decider(anna, Access.READ, "x"), 1)
+
+    def test_line_is_shown_as_it_is_written(self) -> None:
+        """But for the spaces around it."""
+        self.given_acl("", "  topic   read  a b \r")
+        line = self.acl.explain(Client(), Access.READ, "a b")
+        self.assertEqual((line.number, line.text), (2, "topic   read  a b"))  # type: ignore[union-attr]
+
+    def test_why_no_line_does(self) -> None:
+        """Nothing matches, a name shuts out all patterns, or no line could open the topic."""
+        self.given_acl("pattern a", "topic $SYS/#")
+        self.assertEqual(self.decider(Client(), Access.READ, "b"), "NOTHING")
+        self.assertEqual(self.decider(Client("a+b"), Access.READ, "a"), "WILDCARD_IN_NAME")
+        self.assertEqual(self.decider(Client(), Access.WRITE, "$SYS/a"), "CLOSED")
+        self.given_acl("topic a")
+        self.assertEqual(self.decider(Client("a+b"), Access.READ, "a"), "NOTHING")
+
+
+class SubscribeTests(AclTestCase):
+    """With `acl_check_subscribe`: refused where no message could ever be delivered."""
+
+    def test_filter_within_what_may_be_read(self) -> None:
+        """A filter that the ACL's covers, or equals."""
+        self.given_acl("topic read sensors/#", "topic read news/+/today")
+        for topic_filter in ("sensors/#", "sensors", "sensors/+/state", "news/+/today", "news/x/today"):
+            self.assertTrue(self.subscribes(Client(), topic_filter), topic_filter)
+
+    def test_filter_wider_than_what_may_be_read(self) -> None:
+        """A dashboard may subscribe to everything, and gets what it may read."""
+        self.given_acl("topic read sensors/+/state")
+        for topic_filter in ("#", "sensors/#", "+/+/+", "sensors/cellar/#", "+/cellar/state"):
+            self.assertTrue(self.subscribes(Client(), topic_filter), topic_filter)
+
+    def test_filter_beside_what_may_be_read(self) -> None:
+        """Nothing of it could ever be read."""
+        self.given_acl("topic read sensors/+/state", "topic write alerts/#")
+        for topic_filter in ("sensors", "sensors/+", "sensors/+/set", "alerts/#", "+/+", "sensors/+/+/#"):
+            self.assertEqual(self.subscribes(Client(), topic_filter), topic_filter == "sensors/+/+/#")
+
+    def test_denials_count(self) -> None:
+        """A denial that covers all there would be to read refuses; one that leaves something does not."""
+        self.given_acl(
+            "topic read a/#", "topic deny a/secret/#", "topic deny a/+/key", "topic b", "topic deny +"
+        )
+        self.assertTrue(self.subscribes(Client(), "a/#"))
+        self.assertTrue(self.subscribes(Client(), "a/+/+"))
+        self.assertFalse(self.subscribes(Client(), "a/secret/+/#"))
+        self.assertFalse(self.subscribes(Client(), "a/x/key"))
+        self.assertFalse(self.subscribes(Client(), "+/+/key"))
+        self.assertFalse(self.subscribes(Client(), "b"))
+
+    def test_denials_of_some_depths_leave_others(self) -> None:
+        """What is denied level by level goes on below."""
+        self.given_acl("topic a/#", "topic deny a", "topic deny a/+", "topic deny a/+/+/+/#")
+        self.assertTrue(self.subscribes(Client(), "a/#"))
+        self.assertFalse(self.subscribes(Client(), "a/+"))
+        self.assertFalse(self.subscribes(Client(), "a/+/+/+/#"))
+
+    def test_dollar_topics_are_apart(self) -> None:
+        """``#`` is not about them, neither in the filter nor in a line."""
+        self.given_acl("topic #", "user anna", "topic read $SYS/#")
+        self.assertFalse(self.subscribes(Client(), "$SYS/#"))
+        self.assertFalse(self.subscribes(Client("anna"), "#"))
+        self.assertTrue(self.subscribes(Client("anna"), "$SYS/broker/+"))
+        self.given_acl("topic #", "topic deny $SYS/#")
+        self.assertTrue(self.subscribes(Client(), "#"))
+
+    def test_patterns_are_for_their_client(self) -> None:
+        """Somebody else's corner is refused."""
+        self.given_acl("pattern read users/%u/#", "pattern read %c/in")
+        anna = Client("anna", "phone")
+        self.assertTrue(self.subscribes(anna, "users/anna/#"))
+        self.assertTrue(self.subscribes(anna, "users/#"))
+        self.assertTrue(self.subscribes(anna, "+/in"))
+        self.assertFalse(self.subscribes(anna, "users/bert/#"))
+        self.assertFalse(self.subscribes(Client("a+", "phone"), "users/#"))
+
+    def test_line_that_decides(self) -> None:
+        """That which allows to read something of it, or the last that denies."""
+        self.given_acl("topic read a/b", "topic deny c/#", "topic read c/d", "topic read d", "topic deny d")
+        self.assertEqual(self.decider(Client(), Access.SUBSCRIBE, "+/b"), 1)
+        self.assertEqual(self.decider(Client(), Access.SUBSCRIBE, "d"), 5)
+        self.assertEqual(self.decider(Client(), Access.SUBSCRIBE, "x"), "NOTHING")
 
 
 class DollarTests(AclTestCase):
@@ -297,36 +452,6 @@ class DollarTests(AclTestCase):
         self.assertFalse(self.writes(Client(), "$share/g/a"))
 
 
-class ManyLinesTests(AclTestCase):
-    """Lines are kept by topic; the result is that of reading them one by one."""
-
-    filters = st.lists(st.sampled_from(["a", "b", "", "+", "$SYS"]), min_size=1, max_size=4).map("/".join)
-    lines = st.tuples(st.sampled_from(["read", "write", "readwrite", "deny"]), filters, st.booleans())
-    names = st.lists(st.sampled_from(["a", "b", "", "$SYS", "c"]), min_size=1, max_size=4).map("/".join)
-
-    @given(st.lists(lines, max_size=8), names, st.sampled_from([Access.READ, Access.WRITE]))
-    def test_same_as_one_by_one(self, lines: list[tuple[str, str, bool]], name: str, access: Access) -> None:
-        """For any rules and any topic."""
-        rules = [(word, topic_filter + "/#" * below) for word, topic_filter, below in lines if topic_filter]
-        self.given_acl(*[f"topic {word} {topic_filter}" for word, topic_filter in rules])
-        if name and not name.startswith("$"):
-            words = [word for word, topic_filter in rules if matches(topic_filter, name)]
-            expected = "deny" not in words and any(access.value in word for word in words)
-            self.assertEqual(self.may(Client(), access, name), expected)
-
-    def test_deep_topic_is_no_trouble(self) -> None:
-        """A topic of nothing but slashes is decided without looking at each of its beginnings."""
-        self.given_acl("topic a/b/+", "topic deny /#")
-        self.assertFalse(self.reads(Client(), "/" * 65_535))
-
-    def test_file_of_many_lines_is_read(self) -> None:
-        """A file for a large fleet, made by a script, is just a file."""
-        users = "".join(f"user u{n}\ntopic read site/{n}/#\ntopic write site/{n}/up\n" for n in range(5000))
-        self.given_acl(users)
-        self.assertTrue(self.writes(Client("u4321"), "site/4321/up"))
-        self.assertFalse(self.writes(Client("u4321"), "site/4322/up"))
-
-
 class AclAuthorizerTests(SynchronousTestCase):
     """What the broker asks."""
 
@@ -337,6 +462,28 @@ class AclAuthorizerTests(SynchronousTestCase):
     def test_no_file_is_no_opinion(self) -> None:
         """Without an ACL file nobody is refused here."""
         self.assertIsNone(AclAuthorizer(None).authorize(Client(), Access.READ, "a"))
+
+    def test_subscribing_is_not_refused(self) -> None:
+        """As in Mosquitto, each message is checked when it is delivered."""
+        authorizer = AclAuthorizer(AclFile.parse("topic deny #", "f"))
+        for topic_filter in ("#", "$SYS/#", "a/+/b"):
+            verdict = authorizer.authorize(Client(), Access.SUBSCRIBE, topic_filter)
+            self.assertIs(verdict, ReasonCode.SUCCESS)
+
+    def test_subscribing_is_refused_on_request(self) -> None:
+        """With `acl_check_subscribe`, where there is nothing to be had."""
+        authorizer = AclAuthorizer(None)
+        authorizer.replace(AclFile.parse("topic a", "f"), check_subscribe=True)
+        asked = [authorizer.authorize(Client(), Access.SUBSCRIBE, topic) for topic in ("+", "b")]
+        self.assertEqual(asked, [ReasonCode.SUCCESS, ReasonCode.NOT_AUTHORIZED])
+
+    def test_substitution_is_chosen(self) -> None:
+        """As in Mosquitto 2.1, unless the settings say as in 2.0."""
+        acl = AclFile.parse("pattern dev-%c/a", "f")
+        authorizer = AclAuthorizer(acl)
+        self.assertIs(authorizer.authorize(Client(), Access.READ, "dev-c1/a"), ReasonCode.NOT_AUTHORIZED)
+        authorizer.replace(acl, Substitution("2.0"))
+        self.assertIs(authorizer.authorize(Client(), Access.READ, "dev-c1/a"), ReasonCode.SUCCESS)
 
     def test_new_rules_hold_at_once(self) -> None:
         """A reload replaces all rules in one step."""
