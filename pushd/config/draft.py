@@ -35,7 +35,6 @@ OPTION_OF_FIELD = {
     "max_keepalive_s": "max_keepalive",
     "connect_timeout_s": "connect_timeout",
     "persistent_client_expiration_s": "persistent_client_expiration",
-    "retain_expiry_interval_min": "retain_expiry_interval",
     "sys_interval_s": "sys_interval",
     "ciphers_tls13": "ciphers_tls1.3",
     "websockets_origins": "websockets_origin",

@@ -117,9 +117,8 @@ class LimitSettings:
     max_write_buffer: int = 1_048_576  # bytes that a peer which does not read may leave with us
     persistent_client_expiration_s: float | None = None  # the longest a session is kept
     retain_available: bool = True
-    retain_expiry_interval_min: int | None = None  # after which retained messages go; None: never
     max_retained_messages: int = 1_000_000
-    max_retained_bytes: int = 1_073_741_824  # of payloads
+    max_retained_bytes: int = 1_073_741_824  # topic names and properties included
     global_max_clients: int = -1  # sessions, with a client or kept; negative is no limit
     global_max_connections: int = -1  # clients connected at once; negative is no limit
     memory_limit: int = 0  # bytes of resident memory
