@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory
 
 from pushd.auth.acl_file import AclAuthorizer, AclFile
+from pushd.auth.acl_tree import Substitution
 from pushd.auth.chain import AuthenticatorChain, AuthorizerChain
 from pushd.auth.check_queue import CheckQueue
 from pushd.auth.failures import LoginFailures
@@ -137,7 +138,11 @@ class Door:
         """Go by these files from now on; connections that are open stay."""
         security = settings.security
         self._use_passwords(files.passwords[security.password_file])
-        self._access_rules.replace(files.acls[security.acl_file])
+        self._access_rules.replace(
+            files.acls[security.acl_file],
+            Substitution(security.acl_substitution),
+            security.acl_check_subscribe,
+        )
         self._chain.allow_anonymous = security.allow_anonymous
         self.entrance.max_connections = settings.max_connections
         if self._websocket is not None:
