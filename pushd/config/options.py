@@ -248,7 +248,14 @@ LIMITS = (
     Option("allow_duplicate_messages", BOOLEAN, False, G, HUP),
     Option("persistent_client_expiration", Duration(), None, G, HUP),
     Option("retain_available", BOOLEAN, True, G, HUP),
-    Option("retain_expiry_interval", Integer(1, unit="minutes"), None, G, HUP),
+    Option(
+        "retain_expiry_interval",
+        Integer(1, unit="minutes"),
+        None,
+        G,
+        status=NO_EFFECT,
+        note="retained messages go by themselves as soon as they expire",
+    ),
     Option(
         "check_retain_source",
         BOOLEAN,
@@ -380,24 +387,8 @@ BRIDGES = (
 )
 
 OURS = (
-    Option(
-        "acl_substitution",
-        Choice(("2.0", "2.1")),
-        "2.1",
-        S,
-        HUP,
-        LATER,
-        note="%u and %c are put in as Mosquitto 2.1 does",
-    ),
-    Option(
-        "acl_check_subscribe",
-        BOOLEAN,
-        False,
-        S,
-        HUP,
-        LATER,
-        note="subscriptions are granted, and messages that may not be read are kept back, as in Mosquitto",
-    ),
+    Option("acl_substitution", Choice(("2.0", "2.1")), "2.1", S, HUP),
+    Option("acl_check_subscribe", BOOLEAN, False, S, HUP),
     Option("durability", Choice(("full", "normal", "off")), "full", G),
     # From accept to a whole CONNECT, TLS included. Mosquitto gives 20 s times 1.5: kind to an attacker.
     Option("connect_timeout", seconds(1, 3600), 10, G, HUP),
