@@ -39,6 +39,9 @@ from pushd.mqtt.topics import MAX_LEVELS, check_filter
 
 MAX_WARNINGS = 20  # of one kind; a script that writes one such line writes thousands
 
+# The words for what can be asked about; the commands' own.
+ACCESSES = {access.value: access for access in Access}
+
 # A level that no line names: nobody can write it, neither in a file nor as a user name.
 SOME_LEVEL = "\0"
 

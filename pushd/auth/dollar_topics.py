@@ -1,7 +1,8 @@
 """
 What no rule can open: publishing into the broker's own topics, and messages in ``$share``.
 
-Mosquitto asks this before any ACL, also where there is none.
+Mosquitto asks this before any ACL, also where there is none. What is published below ``$CONTROL/`` it takes
+for commands and hands on to nobody; here there are none to take.
 """
 
 from __future__ import annotations
@@ -21,4 +22,6 @@ def is_closed(access: Access, topic: str) -> bool:
         return False
     if topic.startswith("$SYS"):
         return access is Access.WRITE and not matches(BRIDGE_STATE, topic)
+    if topic == "$CONTROL" or topic.startswith("$CONTROL/"):
+        return access is Access.WRITE
     return topic.startswith("$share")

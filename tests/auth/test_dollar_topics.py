@@ -16,6 +16,12 @@ class IsClosedTests(SynchronousTestCase):
         for topic in ("$SYS/broker/uptime", "$SYS", "$SYSTEM/x", "$SYS/broker/connection/a/b/state"):
             self.assertTrue(is_closed(Access.WRITE, topic), topic)
 
+    def test_nobody_commands(self) -> None:
+        """``$CONTROL/`` is for commands to a broker, and none are taken here."""
+        for topic in ("$CONTROL", "$CONTROL/broker/v1"):
+            self.assertTrue(is_closed(Access.WRITE, topic), topic)
+            self.assertFalse(is_closed(Access.READ, topic), topic)
+
     def test_a_bridge_may_tell_its_state(self) -> None:
         """Rules decide about the one topic that a bridge publishes to."""
         self.assertFalse(is_closed(Access.WRITE, "$SYS/broker/connection/bridge-1/state"))
@@ -33,5 +39,5 @@ class IsClosedTests(SynchronousTestCase):
 
     def test_other_topics_are_open(self) -> None:
         """A dollar sign elsewhere, or another word behind it, is nothing special."""
-        for topic in ("a/$SYS", "SYS", "$CONTROL/x"):
+        for topic in ("a/$SYS", "SYS", "$CONTROLS/x"):
             self.assertFalse(is_closed(Access.WRITE, topic), topic)

@@ -1,0 +1,210 @@
+"""
+``pushctl acl check``: which line of an ACL file decides, by the rules that the server goes by.
+
+    $ pushctl acl check anna phone write users/bert/in
+    denied: nothing matches (conf/acl)
+    $ pushctl acl check anna phone read users/anna/in
+    allowed: conf/acl:29: pattern readwrite users/%u/#
+
+The server is not asked and need not run: what counts is what is in the files now, which a running server has
+read at its start or at the last SIGHUP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pushd.auth.acl_file import ACCESSES, AclFile, Unlisted
+from pushd.auth.acl_tree import AclLine, Substitution
+from pushd.auth.dollar_topics import is_closed
+from pushd.auth.security_file import SecurityFileError
+from pushd.config.errors import ConfigError
+from pushd.config.reader import read_settings
+from pushd.config.settings import ListenerSettings, SecuritySettings
+from pushd.mqtt.errors import MalformedPacket
+from pushd.mqtt.topics import check_filter, check_name, split_shared
+
+ALLOWED, DENIED, UNANSWERED = 0, 1, 2  # exit statuses
+ANONYMOUS = "-"
+SETTINGS = "conf/pushd.conf"
+
+DESCRIPTION = """\
+Show which line of the ACL file decides about a client and a topic.
+The exit status is 0 for allowed, 1 for denied and 2 if there is no answer.
+"""
+
+EPILOG = """\
+read       a message published to this topic is about to be delivered to the client
+write      the client publishes to this topic
+subscribe  the client subscribes with this topic filter. The server refuses it only with acl_check_subscribe
+           true, and then if no topic that the filter matches may be read; so --acl answers, too.
+"""
+
+
+class NoAnswer(Exception):
+    """The question cannot be answered as it was asked. The text is for standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The client that the question is about."""
+
+    client_id: str
+    username: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody would like to do."""
+
+    asker: Asker
+    access: str  # read | write | subscribe
+    topic: str  # a filter without its $share/group/, if it is to subscribe
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the server would go by: an ACL file, and how it reads it."""
+
+    acl: AclFile | None
+    substitution: Substitution
+    checks_subscribe: bool
+    plugins: bool = False  # whether there are some, who may decide first
+
+    def explain(self, question: Question, substitution: Substitution) -> AclLine | Unlisted | None:
+        """:return: what decides; ``None`` if nothing does, and everything is allowed."""
+        access = ACCESSES[question.access]
+        if self.acl is not None:
+            return self.acl.explain(question.asker, access, question.topic, substitution)
+        return Unlisted.CLOSED if is_closed(access, question.topic) else None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """
+    :param arguments: what follows ``pushctl acl``.
+    :return: the exit status.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        question = _question(options)
+        rules = _rules(options)
+    except (NoAnswer, SecurityFileError, ConfigError) as problem:
+        print(f"pushctl acl check: {problem}", file=sys.stderr)
+        return UNANSWERED
+    return _answer(rules, question)
+
+
+def _answer(rules: Rules, question: Question) -> int:
+    found = rules.explain(question, rules.substitution)
+    if question.access == "subscribe" and not rules.checks_subscribe:
+        print("allowed: every subscription is, without acl_check_subscribe")
+        print(f"note: with acl_check_subscribe it would be {_said(rules, found)}")
+        return ALLOWED
+    print(_said(rules, found))
+    for other in set(Substitution) - {rules.substitution}:
+        otherwise = rules.explain(question, other)
+        if _allows(otherwise) != _allows(found):
+            print(f"note: with acl_substitution {other.value} it would be {_said(rules, otherwise)}")
+    if rules.plugins:
+        print("note: the server asks plugins, too; they are not asked here")
+    return ALLOWED if _allows(found) else DENIED
+
+
+def _allows(found: AclLine | Unlisted | None) -> bool:
+    return found is None or found.allows
+
+
+def _said(rules: Rules, found: AclLine | Unlisted | None) -> str:
+    answer = "allowed" if _allows(found) else "denied"
+    place = "there is no acl_file" if rules.acl is None else rules.acl.origin
+    if found is None:
+        return f"{answer}: {place}"
+    if isinstance(found, AclLine):
+        return f"{answer}: {place}:{found.number}: {found.text}"
+    return f"{answer}: {found.value} ({place})"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pushctl acl", description="Ask the ACL file.")
+    commands = parser.add_subparsers(required=True, metavar="check")
+    check = commands.add_parser(
+        "check",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="show which line decides",
+    )
+    check.add_argument("user", metavar="USER", help=f'its user name; "{ANONYMOUS}" for a client without one')
+    check.add_argument("client_id", metavar="CLIENTID", help='its client id; "" for a caller of the gateway')
+    check.add_argument("access", choices=tuple(ACCESSES))
+    check.add_argument(
+        "topic", metavar="TOPIC", help="with the listener's mount_point in front, if it has one"
+    )
+    files = check.add_mutually_exclusive_group()
+    files.add_argument(
+        "-c",
+        "--config",
+        metavar="CONF",
+        default=SETTINGS,
+        help=f"the server's settings file; default {SETTINGS}",
+    )
+    files.add_argument("--acl", metavar="FILE", help="this ACL file, without a settings file")
+    check.add_argument(
+        "--listener",
+        metavar="PORT",
+        help="where listeners have rules of their own: the port, or socket, meant",
+    )
+    return parser
+
+
+def _question(options: argparse.Namespace) -> Question:
+    """:raises NoAnswer: the topic is none."""
+    topic: str = options.topic
+    try:
+        if options.access == "subscribe":
+            check_filter(topic)
+            topic = split_shared(topic)[1]
+        else:
+            check_name(topic)
+    except MalformedPacket as problem:
+        raise NoAnswer(f"{topic!r}: {problem}") from None
+    username = None if options.user in ("", ANONYMOUS) else options.user
+    return Question(Asker(options.client_id, username), options.access, topic)
+
+
+def _rules(options: argparse.Namespace) -> Rules:
+    """
+    :raises NoAnswer: there are several, and nothing says which are meant.
+    :raises SecurityFileError: as `AclFile.read`; ConfigError as `read_settings`.
+    """
+    if options.acl is not None:
+        return Rules(AclFile.read(options.acl), Substitution.WHOLE_LEVELS, checks_subscribe=True)
+    security = _security(read_settings(options.config).listeners, options.listener)
+    return Rules(
+        None if security.acl_file is None else AclFile.read(security.acl_file),
+        Substitution(security.acl_substitution),
+        security.acl_check_subscribe,
+        bool(security.plugins),
+    )
+
+
+def _security(listeners: Sequence[ListenerSettings], wanted: str | None) -> SecuritySettings:
+    """What holds at the listener that is wanted, or at all of them."""
+    meant = [one for one in listeners if wanted in (None, _place(one))]
+    places = ", ".join(map(_place, listeners))
+    if not meant:
+        raise NoAnswer(f"no listener {wanted}; there are {places}")
+    rules = {
+        (one.security.acl_file, one.security.acl_substitution, one.security.acl_check_subscribe)
+        for one in meant
+    }
+    if len(rules) > 1:
+        raise NoAnswer(f"listeners have rules of their own; add --listener with one of {places}")
+    return meant[0].security
+
+
+def _place(listener: ListenerSettings) -> str:
+    return listener.path or str(listener.port)
