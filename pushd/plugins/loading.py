@@ -1,17 +1,19 @@
 """
 From the name in a ``plugin`` line to a class and its configuration.
 
-The name is ``DOTTED.PATH:CLASS``, ``DOTTED.PATH`` of a module with one plugin in it, or, without any dot or
-colon, what an installed plugin is called (`pushd.plugins.installed`). Loading imports the module and checks
-the options; it starts nothing, so that settings can be tried.
+The name is ``DOTTED.PATH:CLASS`` or ``/PATH/TO/FILE.py:CLASS``, either without ``:CLASS`` if there is one
+plugin in it, or, without any dot or colon, what an installed plugin is called (`pushd.plugins.installed`).
+Loading imports the module and checks the options; it starts nothing, so that settings can be tried.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 from typing import Any
 
@@ -78,12 +80,34 @@ def load(
     :raises PluginError: it cannot be found or imported, is no plugin, or does not take these options.
     """
     try:
-        shape = find_class(plugin)
+        return configure(origin, plugin, find_class(plugin), options, deny_special_chars=deny_special_chars)
+    except LookupError as problem:
+        raise PluginError(origin, plugin, str(problem.args[0])) from problem
+    except PluginError:
+        raise
+    except Exception as problem:  # whatever an import may raise
+        raise PluginError(origin, plugin, f"{type(problem).__name__}: {problem}") from problem
+
+
+def configure(
+    origin: str,
+    plugin: str,
+    shape: type,
+    options: Sequence[tuple[str, str]] = (),
+    *,
+    deny_special_chars: bool = True,
+) -> LoadedPlugin:
+    """
+    The same for a class that is there already.
+
+    :raises PluginError: it does not take these options.
+    """
+    try:
         timeout_s, rest = _take_timeout(options)
         config = make_config(getattr(shape, "Config", Plugin.Config), rest)
-    except (LookupError, OptionError) as problem:
-        raise PluginError(origin, plugin, str(problem.args[0])) from problem
-    except Exception as problem:  # whatever an import or an annotation may raise
+    except OptionError as problem:
+        raise PluginError(origin, plugin, str(problem)) from problem
+    except Exception as problem:  # whatever reading its annotations may raise
         raise PluginError(origin, plugin, f"{type(problem).__name__}: {problem}") from problem
     return LoadedPlugin(origin, plugin, shape, config, timeout_s, deny_special_chars)
 
@@ -98,7 +122,7 @@ def find_class(plugin: str) -> type:
     if "." not in plugin and ":" not in plugin:
         plugin = _path_of_installed(plugin)
     module_name, _, class_name = plugin.partition(":")
-    module = import_module(module_name)
+    module = _import_file(module_name) if module_name.endswith(".py") else import_module(module_name)
     if class_name:
         found = getattr(module, class_name, None)
     else:
@@ -108,6 +132,18 @@ def find_class(plugin: str) -> type:
     if not any(callable(getattr(found, name, None)) for name in (*HOOKS, "start")):
         raise LookupError(f"{found.__name__} has none of the methods of a plugin: {', '.join(HOOKS)}, start")
     return found
+
+
+def _import_file(path: str) -> ModuleType:
+    """Read a file anew each time, so that a reload takes up what has changed in it."""
+    name = "pushd_plugin_" + re.sub(r"\W", "_", path)
+    spec = spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # its suffix is one that Python knows
+    module = module_from_spec(spec)
+    # Dataclasses look up what their annotations mean there.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _about_c_library(plugin: str) -> str:
