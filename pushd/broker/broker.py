@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from pushd.broker import records
 from pushd.broker.admission import Admission
+from pushd.broker.census import Census, Waiting
 from pushd.broker.client import Client
 from pushd.broker.counters import Counters
 from pushd.broker.hooks import Decision
@@ -45,11 +46,12 @@ class Gauges(NamedTuple):
 
     clients_connected: int
     clients_total: int  # sessions, with a client or kept without one
-    subscriptions: int
+    subscriptions: int  # without the shared ones
     shared_subscriptions: int
     retained_messages: int
     stored_messages: int  # retained, queued and in flight; one that many sessions wait for counts for each
     stored_bytes: int  # of their payloads
+    unsent_bytes: int  # that peers have not taken yet, as far as we know
 
 
 class Broker:
@@ -85,8 +87,8 @@ class Broker:
         self.router = Router(self)
         self.retained = RetainedMessages(store, self.wheel, lambda: self.limits)
         self.replays = Replays(self)
-        soon = partial(clock.callLater, 0)
-        self.scheduled = Schedule(self.wheel, store, self.counters, self.publish_message, soon)
+        self._soon = partial(clock.callLater, 0)
+        self.scheduled = Schedule(self.wheel, store, self.counters, self.publish_message, self._soon)
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
         self.sessions: dict[str, Session] = {}
         self.online = 0
@@ -514,22 +516,20 @@ class Broker:
         self.wheel.stop()
         return self.store.close()
 
-    def gauges(self) -> Gauges:
-        """Counted anew at each call: not for the hot path."""
-        messages = len(self.retained)
-        payload_bytes = self.retained.payload_bytes
-        for session in self.sessions.values():
-            messages += session.waiting_messages
-            payload_bytes += session.waiting_bytes
-        shared = sum(len(group) for group in self._groups.values())
+    def gauges(self) -> Deferred[Gauges]:
+        """Count anew. With thousands of sessions that takes some turns of the reactor."""
+        return Census(self.sessions.values(), self._soon).count().addCallback(self._gauges)
+
+    def _gauges(self, waiting: Waiting) -> Gauges:
         return Gauges(
             self.online,
             len(self.sessions),
-            len(self.router.subscriptions) - len(self._groups) + shared,
-            shared,
+            len(self.router.subscriptions) - len(self._groups),
+            sum(len(group) for group in self._groups.values()),
             len(self.retained),
-            messages,
-            payload_bytes,
+            len(self.retained) + waiting.messages,
+            self.retained.payload_bytes + waiting.payload_bytes,
+            waiting.unsent_bytes,
         )
 
 

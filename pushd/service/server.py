@@ -23,6 +23,7 @@ from twisted.python.util import switchUID
 
 from pushd import __version__
 from pushd.broker.broker import Broker
+from pushd.broker.broker import Gauges as BrokerGauges
 from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
 from pushd.service.assembly import Door, Logins, ReadFiles, limits_of, read_files
@@ -267,8 +268,10 @@ class Server(Service):
 
     # Figures
 
-    def _gauges(self) -> Gauges:
-        gauges = self.broker.gauges()
+    def _gauges(self) -> Deferred[Gauges]:
+        return self.broker.gauges().addCallback(self._with_ours)
+
+    def _with_ours(self, gauges: BrokerGauges) -> Gauges:
         return Gauges(
             clients_connected=gauges.clients_connected,
             clients_total=gauges.clients_total,
@@ -278,6 +281,7 @@ class Server(Service):
             stored_messages=gauges.stored_messages,
             stored_bytes=gauges.stored_bytes,
             sockets=self.gate.connection_count,
+            packets_out_bytes=gauges.unsent_bytes,
             event_loop_late_ms=round(self._lateness.recent_s * 1000),
             scheduled_messages=len(self.broker.scheduled),
             store_failing=self._store.failing,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -25,13 +26,15 @@ PREFIX = "$SYS/broker/"
 # A timer may fire a hair before the multiple it was set for; the next one is then not this one again.
 _EARLY_S = 0.01
 
+FAILED = "The $SYS topics could not be published"
+
 
 class Gauges(NamedTuple):
     """What the broker holds at this moment, next to the totals that `Counters` keeps."""
 
     clients_connected: int
     clients_total: int  # online, and offline with a session kept
-    subscriptions: int
+    subscriptions: int  # without the shared ones
     shared_subscriptions: int
     retained_messages: int
     stored_messages: int  # distinct messages held: retained, queued or in flight
@@ -67,7 +70,7 @@ class SysTopics:
     """
     Publishes the ``$SYS`` tree while it is started.
 
-    :param gauges: asked once per update.
+    :param gauges: asked once per update; may take a moment to count.
     :param publish: called with a topic name and a payload; the broker makes it a retained message.
     :param interval_s: 0 for no ``$SYS`` at all.
     :param clock: its seconds are those of the wall clock, as the reactor's are.
@@ -80,7 +83,7 @@ class SysTopics:
     def __init__(
         self,
         counters: Counters,
-        gauges: Callable[[], Gauges],
+        gauges: Callable[[], Gauges | Deferred[Gauges]],
         publish: Callable[[str, bytes], None],
         *,
         version: str,
@@ -122,19 +125,20 @@ class SysTopics:
     def _update(self) -> None:
         """Publish what has changed; come back at the next multiple of the interval, whatever goes wrong."""
         self._timer = self._clock.callLater(self._delay_s(), self._update)
-        try:
-            self._publish_changes()
-        except Exception:
-            self._log.failure("The $SYS topics could not be published")
+        gauges: Deferred[Gauges] = maybeDeferred(self._gauges)
+        published = gauges.addCallback(self._publish_changes)
+        published.addErrback(lambda failure: self._log.failure(FAILED, failure))
 
     def _delay_s(self) -> float:
         delay_s = self._interval_s - self._clock.seconds() % self._interval_s
         return delay_s if delay_s > _EARLY_S else delay_s + self._interval_s
 
-    def _publish_changes(self) -> None:
+    def _publish_changes(self, gauges: Gauges) -> None:
+        if self._timer is None:
+            return  # stopped while it was counted
         self._update_loads()
         # Taken as a whole first: publishing counts too, and may count a first drop of some reason.
-        for name, text in list(self._figures()):
+        for name, text in list(self._figures(gauges)):
             if self._published.get(name) != text:
                 self._publish(PREFIX + name, text.encode())
                 self._published[name] = text
@@ -145,11 +149,10 @@ class SysTopics:
         for name, load in self._loads.items():
             load.update(_LOADS[name](self._counters), elapsed_s)
 
-    def _figures(self) -> Iterator[tuple[str, str]]:
+    def _figures(self, gauges: Gauges) -> Iterator[tuple[str, str]]:
         """Every topic name below the prefix and what it should say now."""
         yield "version", f"pushd version {self._version}"
         yield "uptime", f"{int(self._updated_s - self._began_s)} seconds"
-        gauges = self._gauges()
         yield "store/failing", gauges.store_failing or "none"
         for name, number in self._numbers(gauges):
             yield name, str(number)

@@ -520,8 +520,8 @@ class GaugesTests(SynchronousTestCase):
         for payload in (b"1", b"22", b"333"):
             ada.publish("t", payload, qos=1)
         ada.publish("r", b"4444", retain=True)
-        gauges = rig.broker.gauges()
-        self.assertEqual(Gauges(2, 3, 2, 0, 1, 1 + 3, 4 + 6), gauges)
+        gauges = self.successResultOf(rig.broker.gauges())
+        self.assertEqual(Gauges(2, 3, 2, 0, 1, 1 + 3, 4 + 6, 0), gauges)
 
     def test_released_messages_have_no_bytes(self) -> None:
         """A QoS 2 message that the client has counts until PUBCOMP, without its payload."""
@@ -531,5 +531,13 @@ class GaugesTests(SynchronousTestCase):
         ada.publish("t", b"22", qos=2)
         ada.send(Pubrel(1))
         bob.send(b"\x50\2\0\1")
-        gauges = rig.broker.gauges()
+        gauges = self.successResultOf(rig.broker.gauges())
         self.assertEqual((1, 0), (gauges.stored_messages, gauges.stored_bytes))
+
+    def test_shared_subscriptions(self) -> None:
+        """They are counted apart from the others, and each member of a group has one of its own."""
+        rig = Rig()
+        for name in ("ada", "bob"):
+            rig.connect(name).subscribe("t", "$share/g/t", "$share/h/t")
+        gauges = self.successResultOf(rig.broker.gauges())
+        self.assertEqual((2, 4), (gauges.subscriptions, gauges.shared_subscriptions))

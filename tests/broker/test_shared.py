@@ -122,7 +122,7 @@ class LeavingTests(SharedCase):
         self.assertEqual(([], [b"0", b"1"]), (self.got(bob), self.got(cy)))
         cy.drop()
         self.assertEqual(0, len(self.rig.broker.router.subscriptions))
-        self.assertEqual(0, self.rig.broker.gauges().shared_subscriptions)
+        self.assertEqual(0, self.successResultOf(self.rig.broker.gauges()).shared_subscriptions)
 
     def test_unacknowledged_go_to_others(self) -> None:
         """In flight and queued: all goes to who is there, in its order, also from a session that is kept."""

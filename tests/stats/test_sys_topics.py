@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -51,12 +52,16 @@ class SysTopicsCase(SynchronousTestCase):
         self.sent.append((topic, payload))
 
     def tree(
-        self, interval_s: int = 10, publish: Callable[[str, bytes], None] | None = None, started: bool = True
+        self,
+        interval_s: int = 10,
+        publish: Callable[[str, bytes], None] | None = None,
+        started: bool = True,
+        gauges: Callable[[], Deferred[Gauges]] | None = None,
     ) -> SysTopics:
         """The object under test."""
         tree = SysTopics(
             self.counters,
-            lambda: self.gauges,
+            gauges or (lambda: self.gauges),
             publish or self.publish,
             version="1.2.3",
             interval_s=interval_s,
@@ -282,6 +287,37 @@ class TimingTests(SysTopicsCase):
         assert self.clock.getDelayedCalls() == []
         tree.set_interval(5)
         assert [call.getTime() for call in self.clock.getDelayedCalls()] == [1005]
+
+
+class CountingTests(SysTopicsCase):
+    """Of many sessions, the gauges take a moment."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.counted: Deferred[Gauges] = Deferred()
+
+    def test_waits_for_the_count(self) -> None:
+        """Nothing is published before everything is counted."""
+        self.tree(gauges=lambda: self.counted)
+        assert self.sent == []
+        self.counted.callback(GAUGES)
+        assert self.said("clients/total") == b"5"
+
+    def test_stopped_meanwhile(self) -> None:
+        """After a stop, a count that ends is not published."""
+        self.tree(gauges=lambda: self.counted).stop()
+        self.counted.callback(GAUGES)
+        assert self.sent == []
+
+    def test_a_failing_count(self) -> None:
+        """It is logged, and the next update comes."""
+        self.tree(gauges=lambda: self.counted)
+        self.counted.errback(RuntimeError("miscounted"))
+        assert len(self.flushLoggedErrors(RuntimeError)) == 1
+        self.counted = Deferred()
+        self.clock.advance(10)
+        self.counted.callback(GAUGES)
+        assert self.said("uptime") == b"10 seconds"
 
 
 class TroubleTests(SysTopicsCase):
