@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -83,7 +83,7 @@ class SysTopics:
     def __init__(
         self,
         counters: Counters,
-        gauges: Callable[[], Gauges | Deferred[Gauges]],
+        gauges: Callable[[], Deferred[Gauges]],
         publish: Callable[[str, bytes], None],
         *,
         version: str,
@@ -125,8 +125,7 @@ class SysTopics:
     def _update(self) -> None:
         """Publish what has changed; come back at the next multiple of the interval, whatever goes wrong."""
         self._timer = self._clock.callLater(self._delay_s(), self._update)
-        gauges: Deferred[Gauges] = maybeDeferred(self._gauges)
-        published = gauges.addCallback(self._publish_changes)
+        published = self._gauges().addCallback(self._publish_changes)
         published.addErrback(lambda failure: self._log.failure(FAILED, failure))
 
     def _delay_s(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -61,7 +61,7 @@ class SysTopicsCase(SynchronousTestCase):
         """The object under test."""
         tree = SysTopics(
             self.counters,
-            gauges or (lambda: self.gauges),
+            gauges or (lambda: succeed(self.gauges)),
             publish or self.publish,
             version="1.2.3",
             interval_s=interval_s,
