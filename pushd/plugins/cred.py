@@ -11,34 +11,19 @@ user name and a password, and its no is final; anonymous clients are left to oth
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.cred.strcred import InvalidAuthType, findCheckerFactories, makeChecker
 from twisted.internet.defer import maybeDeferred
-from zope.interface import implementer
 
 from pushd.plugins.handle import BrokerHandle
 from pushd.plugins.plugin import Plugin
 from pushd.plugins.shapes import Login
 from pushd.plugins.verdicts import DENY, IGNORE, Allow, Verdict
-
-
-@implementer(IUsernamePassword)
-@dataclass(frozen=True)
-class Shown:
-    """What a checker sees: bytes. Some checkers know passwords as text (that of ``memory:`` does)."""
-
-    username: bytes
-    password: bytes
-
-    def checkPassword(self, password: bytes | str) -> bool:
-        known = password.encode() if isinstance(password, str) else password
-        return hmac.compare_digest(known, self.password)
 
 
 class Checker(Plugin):
@@ -56,7 +41,7 @@ class Checker(Plugin):
     async def authenticate(self, login: Login) -> Verdict:
         if login.username is None:
             return IGNORE
-        shown = Shown(login.username.encode(), login.password or b"")
+        shown = UsernamePassword(login.username.encode(), login.password or b"")
         try:
             avatar: Any = await maybeDeferred(self.checker.requestAvatarId, shown)
         except LoginFailed:
@@ -76,4 +61,11 @@ def _checker(description: str) -> ICredentialsChecker:
         raise ValueError(f"there is no checker {kind!r}; there are: {known}") from problem
     if IUsernamePassword not in checker.credentialInterfaces:
         raise ValueError(f"the checker {kind!r} does not take user names and passwords")
+    if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+        # Its class compares bytes; what ``memory:`` fills it with is text.
+        checker.users = {_bytes(name): _bytes(password) for name, password in checker.users.items()}
     return checker
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
