@@ -85,6 +85,11 @@ class Program:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
     def lines(self) -> list[str]:
         """What it has said so far."""
         with self._news:
