@@ -142,12 +142,12 @@ MESSAGES = Integer(below=0, unit="messages")
 MAX_PAYLOAD = 268_435_455  # the largest Remaining Length (v3 §2.2.3)
 
 LISTENERS = (
-    Option("listener", EndpointKind(), None, G, repeat=ALL),
-    Option("port", port(), 1883, DEFAULT),
-    Option("bind_address", ADDRESS, None, DEFAULT, repeat=ONCE),
-    Option("protocol", PROTOCOL, "mqtt", L),
-    Option("socket_domain", Choice(("ipv4", "ipv6")), None, L),
-    Option("bind_interface", INTERFACE, None, L, repeat=ONCE),
+    Option("listener", EndpointKind(), None, G, HUP, repeat=ALL),
+    Option("port", port(), 1883, DEFAULT, HUP),
+    Option("bind_address", ADDRESS, None, DEFAULT, HUP, repeat=ONCE),
+    Option("protocol", PROTOCOL, "mqtt", L, HUP),
+    Option("socket_domain", Choice(("ipv4", "ipv6")), None, L, HUP),
+    Option("bind_interface", INTERFACE, None, L, HUP, repeat=ONCE),
     Option("accept_protocol_versions", ProtocolVersions(), frozenset({3, 4, 5}), OPEN, HUP),
     Option("max_connections", Integer(1, below=-1), -1, L, HUP),  # 0 is no limit either, as measured
     Option("max_qos", Integer(0, 2), 2, L, HUP, aliases=("maximum_qos",)),
@@ -167,8 +167,8 @@ LISTENERS = (
         note="the gateway serves no files from a directory",
     ),
     Option("websockets_origin", Text(name="ORIGIN"), (), OPEN, HUP, repeat=ALL),
-    Option("enable_proxy_protocol", Integer(1, 2), None, OPEN),
-    Option("proxy_protocol_v2_require_tls", BOOLEAN, False, OPEN),
+    Option("enable_proxy_protocol", Integer(1, 2), None, OPEN, HUP),
+    Option("proxy_protocol_v2_require_tls", BOOLEAN, False, OPEN, HUP),
 )
 
 NO_ENGINES = "keys are read from PEM files; OpenSSL has given up its engines"

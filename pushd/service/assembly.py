@@ -8,15 +8,15 @@ does the second only when all of the first went well.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory
 
 from pushd.auth.acl_file import AclAuthorizer, AclFile
-from pushd.auth.acl_tree import Substitution
 from pushd.auth.chain import AuthenticatorChain, AuthorizerChain
 from pushd.auth.check_queue import CheckQueue
 from pushd.auth.failures import LoginFailures
@@ -24,21 +24,35 @@ from pushd.auth.password_file import PasswordFile, PasswordFileAuthenticator
 from pushd.auth.scram import ScramMethod
 from pushd.auth.tls_identity import StatedIdentity, TlsIdentity, X509Identity
 from pushd.broker.broker import Broker
-from pushd.broker.interfaces import IAuthenticator, PeerCertificate, Principal
+from pushd.broker.client import Client
+from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate, Principal
 from pushd.broker.limits import Limits
 from pushd.broker.policy import Policy
 from pushd.config.settings import LimitSettings, ListenerSettings, Settings
 from pushd.mqtt.codes import QoS, ReasonCode, Version
 from pushd.service.gate import Entrance, Gate
+from pushd.service.listening import Endpoint
+from pushd.service.ports import AcceptingPort
+from pushd.service.recheck import Grounds, Revoked
 from pushd.transports.addresses import peer_address
 from pushd.transports.protocol import MQTTFactory
 from pushd.transports.proxy_protocol import ProxyFactory
 from pushd.transports.tcp import TCPFactory
-from pushd.transports.tls import TlsContextFactory, TlsFactory, TlsFiles, build_context, peer_certificate
+from pushd.transports.tls import (
+    TlsContextFactory,
+    TlsFactory,
+    TlsFiles,
+    build_context,
+    peer_certificate,
+    read_revoked,
+)
 
 if TYPE_CHECKING:
     from pushd.gateway.site import GatewaySite
     from pushd.transports.websocket import WebSocketFactory
+
+
+Led = TypeVar("Led", bound="MQTTFactory | Publisher")
 
 
 @dataclass(slots=True)
@@ -48,6 +62,7 @@ class ReadFiles:
     passwords: dict[str | None, PasswordFile | None] = field(default_factory=lambda: {None: None})
     acls: dict[str | None, AclFile | None] = field(default_factory=lambda: {None: None})
     contexts: list[SSL.Context | None] = field(default_factory=list)
+    revoked: dict[str | None, Revoked] = field(default_factory=dict)  # by list
 
     def warnings(self) -> list[str]:
         """What their authors should know, for the log."""
@@ -71,6 +86,8 @@ def read_files(settings: Settings) -> ReadFiles:
             files.acls[security.acl_file] = AclFile.read(security.acl_file)
         tls_files = _tls_files(listener)
         files.contexts.append(None if tls_files is None else build_context(tls_files))
+        if tls_files is not None and tls_files.crlfile is not None:
+            files.revoked[tls_files.crlfile] = read_revoked(tls_files.crlfile)
     return files
 
 
@@ -90,8 +107,13 @@ class Door:
     One listener: what connections through it are made with, and what a reload may replace.
 
     :param gate: that of the process, as are `logins`.
-    :ivar settings: as they were when it was opened.
+    :param entrance: of the door that has stood in this one's place until now, with its ports.
+    :ivar settings: as they count now.
     :ivar entrance: decides who may come in.
+    :ivar policy: for those who come now. Clients who were told of another, at CONNECT, keep that.
+    :ivar policies: this one, and those that somebody still keeps.
+    :ivar places: where it may be heard.
+    :ivar ports: where it is.
     """
 
     def __init__(
@@ -103,6 +125,7 @@ class Door:
         reactor: Any,
         logins: Logins,
         healthy: Callable[[], bool] = lambda: True,
+        entrance: Entrance | None = None,
     ) -> None:
         self.settings = settings
         self._healthy = healthy
@@ -110,41 +133,35 @@ class Door:
         self._password_check = PasswordFileAuthenticator(None, run_in_thread, logins.queue, logins.failures)
         self._scram = ScramMethod(None, logins.failures)
         self._access_rules = AclAuthorizer(None)
-        self._chain = AuthenticatorChain(self._authenticators(), settings.security.allow_anonymous)
+        self._chain = AuthenticatorChain((), settings.security.allow_anonymous)
+        self._authorizer = AuthorizerChain([self._access_rules])
         self._context: TlsContextFactory | None = None
         self._websocket: WebSocketFactory | None = None
-        self.policy = Policy(
-            name=settings.name,
-            authenticator=self._chain,
-            authorizer=AuthorizerChain([self._access_rules]),
-            mount_point=settings.mount_point,
-            allow_zero_length_clientid=settings.security.allow_zero_length_clientid,
-            auto_id_prefix=settings.security.auto_id_prefix,
-            accept_protocol_versions=frozenset(map(Version, settings.accept_protocol_versions)),
-            max_qos=settings.max_qos,
-            max_topic_alias=settings.max_topic_alias,
-            max_topic_alias_broker=settings.max_topic_alias_broker,
-        )
-        self.entrance = Entrance(
-            gate,
-            settings.name,
-            settings.max_connections,
-            is_behind_proxy=settings.enable_proxy_protocol is not None,
-        )
+        self._grounds = Grounds()
+        self.policy = Policy(settings.name, self._chain, self._authorizer, **_told(settings))
+        self.policies = WeakSet([self.policy])
+        self._led: list[MQTTFactory | Publisher] = []  # those who go by the policy
+        self.entrance = entrance or Entrance(gate, settings.name)
         self._inner = self._make_factory(broker, reactor)
         self._proxy = self._make_proxy(broker, gate)
+        self.places: list[Endpoint] = []
+        self.ports: list[AcceptingPort] = []
 
-    def use(self, settings: ListenerSettings, files: ReadFiles, context: SSL.Context | None) -> None:
-        """Go by these files from now on; connections that are open stay."""
-        security = settings.security
-        self._use_passwords(files.passwords[security.password_file])
-        self._access_rules.replace(
-            files.acls[security.acl_file],
-            Substitution(security.acl_substitution),
-            security.acl_check_subscribe,
-        )
-        self._chain.allow_anonymous = security.allow_anonymous
+    def use(
+        self,
+        settings: ListenerSettings,
+        files: ReadFiles,
+        context: SSL.Context | None,
+        clientid_prefixes: str | None = None,
+    ) -> None:
+        """Go by these settings and files from now on; connections that are open stay."""
+        if _told(settings) != _told(self.settings):
+            self._renew_policy(settings)
+        self.settings = settings
+        self._use_policy(settings, clientid_prefixes or "")
+        self._use_security(settings, files)
         self.entrance.max_connections = settings.max_connections
+        self.entrance.is_behind_proxy = settings.enable_proxy_protocol is not None
         if self._websocket is not None:
             self._websocket.origins = settings.websockets_origins
         if self._proxy is not None:
@@ -157,12 +174,57 @@ class Door:
         else:
             self._context.use(tls_files, context)
 
+    def _renew_policy(self, settings: ListenerSettings) -> None:
+        self.policy = replace(self.policy, **_told(settings))
+        self.policies.add(self.policy)
+        for one in self._led:
+            one.policy = self.policy
+
+    def _use_policy(self, settings: ListenerSettings, clientid_prefixes: str) -> None:
+        """What is asked at CONNECT only; whoever is on the way to it gets the newest policy."""
+        policy = self.policy
+        policy.allow_zero_length_clientid = settings.security.allow_zero_length_clientid
+        policy.auto_id_prefix = settings.security.auto_id_prefix
+        policy.accept_protocol_versions = frozenset(map(Version, settings.accept_protocol_versions))
+        policy.use_username_as_clientid = settings.use_username_as_clientid
+        policy.clientid_prefixes = clientid_prefixes
+
+    def _use_security(self, settings: ListenerSettings, files: ReadFiles) -> None:
+        security = settings.security
+        passwords = files.passwords[security.password_file]
+        self._chain.authenticators = tuple(self._authenticators())
+        self._chain.allow_anonymous = security.allow_anonymous
+        self._access_rules.replace(files.acls[security.acl_file])
+        self._use_passwords(passwords)
+        self._grounds = Grounds(
+            self._chain.authenticators,
+            security.allow_anonymous,
+            passwords,
+            self._grounds.passwords,
+            settings.require_certificate,
+            files.revoked.get(settings.crlfile, frozenset()),
+        )
+
+    def log(self, *, connections: bool, subscriptions: bool) -> None:
+        """Whether lines about these are wanted, for everybody who came through this door."""
+        for policy in self.policies:
+            policy.log_connections = connections
+            policy.log_subscriptions = subscriptions
+
+    def still_admits(self, client: Client) -> bool:
+        """Whether a client that is inside would be let in again; see `pushd.service.recheck`."""
+        session = client.session
+        transport = getattr(client.connection, "transport", None)  # it is an `MQTTProtocol`
+        credentials = Credentials(session.client_id, session.username, None, certificate=_identity(transport))
+        return self._grounds.admit(credentials, peer_certificate(transport))
+
     def _use_passwords(self, password_file: PasswordFile | None) -> None:
         self._password_check.replace(password_file)
         self._scram.replace(password_file)
         # Not where a certificate says who somebody is: a password must not make them somebody else.
         counts = password_file is not None and self._password_check in self._chain.authenticators
-        self.policy.auth_methods = {self._scram.name: self._scram} if counts else {}
+        for policy in self.policies:
+            policy.auth_methods = {self._scram.name: self._scram} if counts else {}
 
     def factory(self) -> IProtocolFactory:
         """What to listen with."""
@@ -186,7 +248,7 @@ class Door:
             from pushd.gateway.site import make_site
 
             return make_site(
-                Publisher(broker, self.policy),
+                self._lead(Publisher(broker, self.policy)),
                 self._chain,
                 reactor=reactor,
                 healthy=self._healthy,
@@ -198,12 +260,16 @@ class Door:
         if self.settings.protocol == "websockets":
             return self._make_websocket_factory(broker)
         make = MQTTFactory if self.settings.tls else TCPFactory
-        return make(broker, self.policy, _identity)
+        return self._lead(make(broker, self.policy, _identity))
+
+    def _lead(self, one: Led) -> Led:
+        self._led.append(one)
+        return one
 
     def _make_websocket_factory(self, broker: Broker) -> WebSocketFactory:
         from pushd.transports.websocket import FramedMQTTFactory, WebSocketFactory  # as above: 20 ms
 
-        mqtt = FramedMQTTFactory(broker, self.policy, _identity)
+        mqtt = self._lead(FramedMQTTFactory(broker, self.policy, _identity))
         self._websocket = WebSocketFactory(mqtt, direct=not self.settings.tls)
         return self._websocket
 
@@ -221,17 +287,21 @@ class Door:
 
 
 class Publisher:
-    """The broker as the gateway of one listener sees it: bound by that listener's rules."""
+    """
+    The broker as the gateway of one listener sees it: bound by that listener's rules.
+
+    :ivar policy: those; a reload may assign it.
+    """
 
     def __init__(self, broker: Broker, policy: Policy) -> None:
         self._broker = broker
-        self._policy = policy
+        self.policy = policy
 
     def publish(
         self, principal: Principal, topic: str, payload: bytes, qos: QoS, retain: bool
     ) -> Deferred[ReasonCode]:
         """See `pushd.broker.broker.Broker.publish`."""
-        return self._broker.publish(self._policy, principal, topic, payload, qos, retain)
+        return self._broker.publish(self.policy, principal, topic, payload, qos, retain)
 
     def schedule(
         self,
@@ -244,12 +314,22 @@ class Publisher:
         delay_s: float,
     ) -> Deferred[ReasonCode]:
         """See `pushd.broker.broker.Broker.schedule`."""
-        return self._broker.schedule(self._policy, principal, id, topic, payload, qos, retain, delay_s)
+        return self._broker.schedule(self.policy, principal, id, topic, payload, qos, retain, delay_s)
 
 
 def limits_of(settings: LimitSettings) -> Limits:
     """The broker's share of the settings. Their names are the same."""
     return Limits(**{name: getattr(settings, name) for name in Limits.__dataclass_fields__})
+
+
+def _told(settings: ListenerSettings) -> dict[str, Any]:
+    """What a client learns at its CONNECT, or its session is recorded with: it must not change after that."""
+    return {
+        "mount_point": settings.mount_point,
+        "max_qos": settings.max_qos,
+        "max_topic_alias": settings.max_topic_alias,
+        "max_topic_alias_broker": settings.max_topic_alias_broker,
+    }
 
 
 def _identity(transport: object) -> PeerCertificate | None:

@@ -169,9 +169,9 @@ class Entrance:
     One listener's place at the gate.
 
     :param name: of the listener, for log lines.
-    :param is_behind_proxy: connections do not come from where they seem to; the protocol asks for their turn
-        when it knows (`pushd.transports.proxy_protocol`).
     :ivar max_connections: at once, through this listener; negative is no limit. A reload may assign it.
+    :ivar is_behind_proxy: connections do not come from where they seem to; the protocol asks for their turn
+        when it knows (`pushd.transports.proxy_protocol`). A reload may assign it, too.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class Entrance:
     ) -> None:
         self.gate = gate
         self._name = name
-        self._is_behind_proxy = is_behind_proxy
+        self.is_behind_proxy = is_behind_proxy
         self.max_connections = max_connections
         self.connection_count = 0
 
@@ -204,7 +204,7 @@ class Entrance:
         if gate.is_full():
             self._refuse("global_max_connections", where, "global_max_connections reached")
             return None
-        turn_s = 0.0 if host is None or self._is_behind_proxy else gate.turn_s(host)
+        turn_s = 0.0 if host is None or self.is_behind_proxy else gate.turn_s(host)
         if turn_s is None:
             self._refuse("max_connect_rate_per_address", where, "too many connections per second")
             return None

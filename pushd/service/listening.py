@@ -36,7 +36,16 @@ _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class CannotListen(Exception):
-    """A door that cannot be opened. The text names the line of the settings and the reason."""
+    """
+    A door that cannot be opened. The text names the line of the settings and the reason.
+
+    :ivar is_taken: somebody listens there already.
+    """
+
+    def __init__(self, listener: ListenerSettings, where: str, problem: Exception) -> None:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        super().__init__(f"{listener.origin}: cannot listen {where}: {reason}")
+        self.is_taken = getattr(problem, "errno", None) == errno.EADDRINUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +104,29 @@ class Endpoint:
         return opened
 
 
+def endpoints(listener: ListenerSettings) -> list[Endpoint]:
+    """
+    Everything that a TCP listener may be heard on; nothing for a Unix socket.
+
+    Blocks while the names of hosts are looked up: that harms nobody before the start, and belongs into a
+    thread after it.
+
+    :raises CannotListen: a name that has no address.
+    """
+    if listener.path is not None:
+        return []
+    if _is_everywhere(listener):
+        return _everywhere(listener)
+    return [
+        Endpoint(family, address)
+        for name in listener.addresses
+        for family, address in dict.fromkeys(_resolved(listener, name))
+    ]
+
+
 def listen(
     listener: ListenerSettings,
+    places: list[Endpoint],
     factory: IProtocolFactory,
     passed: PassedSockets,
     reactor: Any,
@@ -109,6 +139,7 @@ def listen(
     """
     Open one listener.
 
+    :param places: its `endpoints`.
     :param passed: the sockets that systemd has opened.
     :param entrance: decides who may come in.
     :param wheel: for whoever has to wait.
@@ -121,7 +152,7 @@ def listen(
         _tell(listener, f"unix:{listener.path}")
         return [_started(UnixPort(opened, factory, reactor, entrance, wheel, keep_file=is_passed))]
     ports = []
-    for opened in _open_all(listener, passed):
+    for opened in _open_all(listener, places, passed):
         # Accepted sockets inherit both.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # for clients without a keep-alive
         if no_delay:
@@ -141,29 +172,30 @@ def _tell(listener: ListenerSettings, where: str) -> None:
     log.info("Opening {protocol} listener on {where}.", protocol=protocol, where=where)
 
 
-def _open_all(listener: ListenerSettings, passed: PassedSockets) -> list[socket.socket]:
+def _open_all(
+    listener: ListenerSettings, places: list[Endpoint], passed: PassedSockets
+) -> list[socket.socket]:
     """
     The sockets of a listener, those first that are open already.
 
     :raises CannotListen: one of them is not to be had, or this machine has none of the addresses.
     """
-    endpoints = _endpoints(listener)
-    opened = passed.take(lambda each: any(endpoint.is_of(each) for endpoint in endpoints))
+    opened = passed.take(lambda each: any(place.is_of(each) for place in places))
     if opened and _is_everywhere(listener):
         return opened  # in one socket or in two, as systemd was told
-    for endpoint in endpoints:
-        if any(endpoint.is_of(each) for each in opened):
+    for place in places:
+        if any(place.is_of(each) for each in opened):
             continue
         try:
-            opened.append(endpoint.open())
+            opened.append(place.open())
         except OSError as problem:
-            failure = CannotListen(_why(listener, f"on {endpoint}", problem))
-            if problem.errno not in _NOT_HERE or (endpoint is endpoints[-1] and not opened):
+            failure = CannotListen(listener, f"on {place}", problem)
+            if problem.errno not in _NOT_HERE or (place is places[-1] and not opened):
                 _close(opened)
                 raise failure from problem
             log.info("{failure}; left out", failure=failure)
             continue
-        if endpoint.both:
+        if place.both:
             break
     return opened
 
@@ -177,21 +209,6 @@ def _is_everywhere(listener: ListenerSettings) -> bool:
     return listener.bind_interface is not None or "" in listener.addresses
 
 
-def _endpoints(listener: ListenerSettings) -> list[Endpoint]:
-    """
-    Everything that a TCP listener may be heard on.
-
-    :raises CannotListen: a name that has no address.
-    """
-    if _is_everywhere(listener):
-        return _everywhere(listener)
-    return [
-        Endpoint(family, address)
-        for name in listener.addresses
-        for family, address in dict.fromkeys(_resolved(listener, name))
-    ]
-
-
 def _everywhere(listener: ListenerSettings) -> list[Endpoint]:
     """The wildcards. Where the first takes both families, the other is for machines without IPv6."""
     both = listener.socket_domain is None and socket.has_dualstack_ipv6()
@@ -202,12 +219,11 @@ def _everywhere(listener: ListenerSettings) -> list[Endpoint]:
 
 
 def _resolved(listener: ListenerSettings, name: str) -> list[tuple[int, tuple[Any, ...]]]:
-    """Blocks, which harms nobody before the start."""
     family = _FAMILIES[listener.socket_domain]
     try:
         found = socket.getaddrinfo(name, listener.port, family, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as problem:
-        raise CannotListen(_why(listener, f"on {name}", problem)) from problem
+        raise CannotListen(listener, f"on {name}", problem) from problem
     return [(one[0], one[4]) for one in found]
 
 
@@ -240,9 +256,4 @@ def _open_unix(
     try:
         return bind_unix(path, owner, BACKLOG), False
     except OSError as problem:
-        raise CannotListen(_why(listener, f"on unix:{path}", problem)) from problem
-
-
-def _why(listener: ListenerSettings, where: str, problem: Exception) -> str:
-    reason = getattr(problem, "strerror", None) or str(problem)
-    return f"{listener.origin}: cannot listen {where}: {reason}"
+        raise CannotListen(listener, f"on unix:{path}", problem) from problem

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, cast
 
 from twisted.internet import tcp, unix
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -52,7 +52,6 @@ class AcceptedTransport(tcp.Server):
 
     server: AcceptingPort
     slot = 0
-    _is_inside = True  # and counts
     _stuck_since: float | None = None  # when the kernel last took bytes, while some are waiting
 
     def startWriting(self) -> None:
@@ -78,9 +77,7 @@ class AcceptedTransport(tcp.Server):
 
     def connectionLost(self, reason: Failure) -> None:
         """The end, which may be told twice if a protocol fails while it is being cut off."""
-        if self._is_inside:
-            self._is_inside = False
-            self.server.entrance.left()
+        self.server.forget(self)
         super().connectionLost(reason)
 
     def due_at(self) -> float | None:
@@ -129,6 +126,7 @@ class AcceptingPort(tcp.Port):
     """
     A socket that listens: `TcpPort` or `pushd.service.unix_port.UnixPort`.
 
+    :ivar inside: the connections that came in here and are open.
     :ivar slot: belongs to the timing wheel, which ends its pauses.
     """
 
@@ -136,6 +134,7 @@ class AcceptingPort(tcp.Port):
 
     entrance: Entrance
     wheel: TimingWheel
+    inside: set[AcceptedTransport]
     slot = 0
     _listening: socket.socket
     _paused_until: float | None = None
@@ -150,6 +149,7 @@ class AcceptingPort(tcp.Port):
         self._listening = listening
         self.entrance = entrance
         self.wheel = wheel
+        self.inside = set()
         self._waiting = {}
 
     def startListening(self) -> None:
@@ -161,6 +161,33 @@ class AcceptingPort(tcp.Port):
         self.fileno = self.socket.fileno  # type: ignore[method-assign]  # as Twisted's own ports do
         self.connected = True
         self.startReading()
+
+    def lead_to(self, factory: IProtocolFactory) -> None:
+        """Let `factory` speak with who comes from now on; who is inside already goes on as before."""
+        factory.doStart()
+        self.factory.doStop()  # type: ignore[union-attr]  # as above
+        self.factory = factory  # type: ignore[assignment]  # Twisted's own annotation is too narrow
+
+    def close(self) -> None:
+        """Listen no more, from this moment on. Twisted's own way to say so takes a turn of the reactor."""
+        self.stopReading()
+        if self.connected:
+            self.connectionLost(Failure(ConnectionDone()))
+
+    def set_no_delay(self, no_delay: bool) -> None:
+        """Whether connections that come from now on are without Nagle's algorithm; TCP's business only."""
+
+    def take_over(self, transports: Iterable[AcceptedTransport]) -> None:
+        """These came in by a port that is closed, and belong here now."""
+        for transport in transports:
+            transport.server = self
+            self.inside.add(transport)
+
+    def forget(self, transport: AcceptedTransport) -> None:
+        """A connection that came in here is gone."""
+        if transport in self.inside:
+            self.inside.remove(transport)
+            self.entrance.left()
 
     def doRead(self) -> None:
         """Take what the kernel has, as long as the gate is open."""
@@ -209,6 +236,7 @@ class AcceptingPort(tcp.Port):
             if protocol is not None:
                 self.sessionno += 1
                 transport = self.transport(accepted, protocol, address, self, self.sessionno, self.reactor)
+                self.inside.add(transport)
                 protocol.makeConnection(transport)
         except Exception:  # or Twisted would close the port
             log.failure("A connection could not be let in")
@@ -257,6 +285,10 @@ class TcpPort(AcceptingPort):
         super().__init__(port, factory, interface=host, reactor=reactor)
         self._realPortNumber = port  # Twisted names connections by it
         self.adopt(listening, entrance, wheel)
+
+    def set_no_delay(self, no_delay: bool) -> None:
+        """Accepted sockets inherit it."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, no_delay)
 
     def _receive(self, accepted: socket.socket, address: Any) -> None:
         if len(address) == 4 and address[3]:  # link-local: an address only together with its interface

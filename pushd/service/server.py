@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import resource
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -13,8 +12,8 @@ from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, execute, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred, execute, gatherResults
+from twisted.internet.task import Cooperator
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,12 +25,25 @@ from pushd.broker.broker import Broker
 from pushd.broker.broker import Gauges as BrokerGauges
 from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
-from pushd.service.assembly import Door, Logins, ReadFiles, limits_of, read_files
-from pushd.service.gate import Gate
+from pushd.service.assembly import Door, Logins, limits_of, read_files
+from pushd.service.doors import Change, Doors, Shut
+from pushd.service.gate import Entrance, Gate
 from pushd.service.lateness import Lateness
-from pushd.service.listening import CannotListen, listen
+from pushd.service.listening import CannotListen
 from pushd.service.logs import LogFileError, LogObserver, install
 from pushd.service.memory_guard import MemoryGuard
+from pushd.service.reload import (
+    GRACE_S,
+    REASONS,
+    Farewell,
+    OneAtATime,
+    Read,
+    cut_off,
+    kept_until_restart,
+    read_everything,
+)
+from pushd.service.signals import Signals
+from pushd.service.subscription_list import subscription_lines
 from pushd.service.systemd import Notifier, PassedSockets
 from pushd.stats.sys_topics import Gauges, SysTopics
 from pushd.storage.database import Durability
@@ -64,6 +76,12 @@ class Server(Service):
         self._reactor = reactor
         self._log = log
         self._read_again = read_again
+        self._reloading = OneAtATime(self._reload)
+        self._signals = Signals(
+            {"SIGHUP": self.reload, "SIGUSR1": self.save, "SIGUSR2": self.tell_subscriptions}
+            | {"SIGRTMIN": self.reopen_log},
+            reactor,
+        )
         self._hashers = ThreadPool(0, HASHING_THREADS, "hashing")
         self._notifier = Notifier(os.environ, reactor)
         self._writers = ThreadPool(0, 1, "store")  # SQLite has one writer at a time
@@ -83,9 +101,9 @@ class Server(Service):
         )
         files = read_files(settings)
         self._warnings = [*settings.warnings, *files.warnings()]
-        self._doors = [self._make_door(listener) for listener in settings.listeners]
-        self._use(settings, files)
-        self._ports: list[IListeningPort] = []
+        self.doors = Doors(self._make_door, reactor, self.broker.wheel)
+        self.doors.prepare(settings, files)
+        self._use(settings)
 
     def _make_store(self, settings: Settings) -> IStore:
         if not settings.persistence:
@@ -103,7 +121,7 @@ class Server(Service):
             return execute(function, *arguments)
         return deferToThreadPool(self._reactor, self._writers, function, *arguments)
 
-    def _make_door(self, listener: ListenerSettings) -> Door:
+    def _make_door(self, listener: ListenerSettings, entrance: Entrance | None) -> Door:
         return Door(
             listener,
             self.broker,
@@ -112,14 +130,18 @@ class Server(Service):
             self._reactor,
             self._logins,
             healthy=lambda: self._store.failing is None,
+            entrance=entrance,
         )
 
-    def _use(self, settings: Settings, files: ReadFiles) -> None:
+    def _use(self, settings: Settings) -> None:
+        """Go by these settings, as far as they are not the doors' own."""
+        self._settings = settings
         self.broker.limits = limits_of(settings.limits)
-        for door, listener, context in zip(self._doors, settings.listeners, files.contexts, strict=True):
-            door.use(listener, files, context)
-            door.policy.log_connections = settings.log.connection_messages and self._log.writes("notice")
-            door.policy.log_subscriptions = self._log.writes("subscribe", "unsubscribe")
+        for door in self.doors.all:
+            door.log(
+                connections=settings.log.connection_messages and self._log.writes("notice"),
+                subscriptions=self._log.writes("subscribe", "unsubscribe"),
+            )
 
     # Start
 
@@ -150,7 +172,7 @@ class Server(Service):
         failures: list[Failure] = []
         # The reactor does not run yet: all of this has happened when it returns. An exception would not
         # get out of the Deferred.
-        self.broker.start(self._doors[0].policy).addErrback(failures.append)
+        self.broker.start(self.doors.all[0].policy).addErrback(failures.append)
         for failure in failures:
             if failure.check(StoreError) is None:
                 failure.raiseException()
@@ -163,26 +185,15 @@ class Server(Service):
 
     def _open_doors(self, owner: tuple[int, int] | None) -> None:
         passed = PassedSockets.of(os.environ)
-        no_delay = self._settings.set_tcp_nodelay
-        for door in self._doors:
-            try:
-                self._ports += listen(
-                    door.settings,
-                    door.factory(),
-                    passed,
-                    self._reactor,
-                    door.entrance,
-                    self.broker.wheel,
-                    no_delay=no_delay,
-                    owner=owner,
-                )
-            except CannotListen as problem:
-                _exit(str(problem))
+        try:
+            self.doors.open(passed, owner)
+        except CannotListen as problem:
+            _exit(str(problem))
         self._warnings += passed.close_rest()
 
     def startService(self) -> None:
         super().startService()
-        signal.signal(signal.SIGHUP, self._hang_up)
+        self._signals.listen()
         for warning in self._warnings:
             log.warn("{warning}", warning=warning)
         self._log.publish_with(partial(self.broker.announce, retain=False))
@@ -208,7 +219,7 @@ class Server(Service):
         self.sys_topics.stop()
         self._lateness.stop()
         self._log.publish_with(None)
-        closed = DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
+        closed = self.doors.close()
         stopped = self.broker.stop()
         stopped.addBoth(self._stop_threads)
         if self._settings.pid_file is not None:
@@ -223,48 +234,87 @@ class Server(Service):
         return result
 
     def _ended(self, result: Any) -> Any:
+        self._signals.leave()  # not before: the default of most is to end the process at once
         self._notifier.stopped()
         return result
 
-    # Reload
+    # Signals
 
-    def _hang_up(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self.reload)
-
-    def reload(self) -> Deferred[None]:
-        """
-        Read limits, passwords, access rules and certificates again; nobody who is connected is dropped. Files
-        are read in a thread, and nothing changes unless all of them are good.
-        """
-        log.info("Reloading the settings.")
-        reading = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read_everything)
-        return reading.addCallbacks(self._reloaded, self._not_reloaded)
-
-    def _read_everything(self) -> tuple[Settings, ReadFiles]:
-        settings = self._read_again()
-        return settings, read_files(settings)
-
-    def _reloaded(self, read: tuple[Settings, ReadFiles]) -> None:
-        settings, files = read
-        if _doors(settings) != _doors(self._settings):
-            log.warn("Nothing was reloaded: listeners were added, removed or moved, which needs a restart.")
+    def save(self) -> None:
+        """Everything is stored as it happens; this tells when all that did so far is safe."""
+        if not self._settings.persistence:
+            log.info("There is nothing to save: persistence is off.", log_type="notice")
             return
+        saved = self._store.barrier()
+        saved.addCallback(lambda _: log.info("Everything is saved.", log_type="notice"))
+
+    def tell_subscriptions(self) -> None:
+        """Write them to the log."""
+        log.info("Subscriptions:", log_type="notice")
+        for line in subscription_lines(self.broker.sessions.values()):
+            # Each is a format of its own. Lines of the same are held back when there are many at once.
+            log.info(line.replace("{", "{{").replace("}", "}}"), log_type="notice")
+
+    def reopen_log(self) -> None:
+        """The log files were moved away (logrotate)."""
         try:
-            self._log.configure(settings.log)
+            self._log.reopen()
         except LogFileError as problem:
-            log.error("Nothing was reloaded: {problem}", problem=problem)
-            return
-        self._use(settings, files)
-        self._settings = settings
+            log.error("The log files were not opened again: {problem}", problem=problem)
+        else:
+            log.info("The log files are opened again.")
+
+    def reload(self) -> None:
+        """Read the settings again, and everything that they name; see `pushd.service.reload`."""
+        self._reloading.ask()
+
+    def _reload(self) -> Deferred[Any]:
+        log.info("Reloading the settings.")
+        reading: Deferred[Any] = deferToThreadPool(
+            self._reactor, self._reactor.getThreadPool(), read_everything, self._read_again
+        )
+        return reading.addCallback(self._change).addErrback(self._not_reloaded)
+
+    def _change(self, read: Read) -> Deferred[None] | None:
+        """All at once, or nothing."""
+        if not self.running:
+            return None  # the end came first
+        change = Change(self.doors, read.settings, read.files, read.places)
+        change.open()
+        try:
+            self._log.configure(read.settings.log)
+        except LogFileError:
+            change.undo()
+            raise
+        shut = change.commit()
+        settings, unchanged = kept_until_restart(self._settings, read.settings)
+        self._use(settings)
         self.sys_topics.set_interval(settings.sys_interval_s)
         self.broker.access_rules_changed()
-        for warning in files.warnings():
+        self._tell_changed(read, unchanged)
+        return self._see_out(shut)
+
+    def _see_out(self, shut: list[Shut]) -> Deferred[None]:
+        """Whoever has to go goes; the next reload waits until all are looked at."""
+        farewell = Farewell(self.broker, self.doors, shut)
+        if shut:
+            self._reactor.callLater(GRACE_S, cut_off, shut)
+        pieces = Cooperator(scheduler=partial(self._reactor.callLater, 0)).cooperate(farewell.pieces())
+        return pieces.whenDone().addCallback(lambda _: None)
+
+    def _tell_changed(self, read: Read, unchanged: list[str]) -> None:
+        for warning in (*read.settings.warnings, *read.files.warnings()):
             log.warn("{warning}", warning=warning)
-        log.info("Passwords, access rules and certificates are reloaded.", log_type="notice")
+        for name in unchanged:
+            log.warn("{name} has changed: that takes effect at the next start.", name=name)
+        log.info("The settings, and the files that they name, are reloaded.", log_type="notice")
 
     @staticmethod
     def _not_reloaded(failure: Failure) -> None:
-        log.error("Nothing was reloaded: {problem}", problem=failure.getErrorMessage())
+        if failure.check(*REASONS) is None:
+            log.failure("Nothing was reloaded", failure=failure)
+        else:
+            log.error("Nothing was reloaded: {problem}", problem=failure.getErrorMessage())
 
     # Figures
 
@@ -286,24 +336,6 @@ class Server(Service):
             scheduled_messages=len(self.broker.scheduled),
             store_failing=self._store.failing,
         )
-
-
-def _doors(settings: Settings) -> list[tuple[object, ...]]:
-    """What makes a listener another listener."""
-    return [
-        (
-            each.port,
-            each.path,
-            each.addresses,
-            each.socket_domain,
-            each.bind_interface,
-            each.protocol,
-            each.tls,
-            each.enable_proxy_protocol,
-            each.proxy_protocol_v2_require_tls,
-        )
-        for each in settings.listeners
-    ]
 
 
 def _allow_many_files() -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import select
 import sys
-from functools import partial
+from dataclasses import replace
 from typing import NoReturn
 
 from twisted.application.service import IService
@@ -101,20 +101,21 @@ def make_server(options: Options) -> IService:
 
     from pushd.service.server import Server
 
-    settings: Settings = options["settings"]
+    settings = _with_flags(options, options["settings"])
     try:
         return Server(
             settings,
             reactor=reactor,
-            log=make_observer(
-                with_twistd_flags(settings.log, options.parent or {}),
-                verbose=bool(options["verbose"]),
-                quiet=bool(options["quiet"]),
-            ),
-            read_again=partial(read_settings, options["config"], options["ports"]),
+            log=make_observer(settings.log, verbose=bool(options["verbose"]), quiet=bool(options["quiet"])),
+            read_again=lambda: _with_flags(options, read_settings(options["config"], options["ports"])),
         )
     except (SecurityFileError, TlsFileError, LogFileError) as problem:
         refuse_to_start(problem)
+
+
+def _with_flags(options: Options, settings: Settings) -> Settings:
+    """What the file says, at the start or after a reload, as far as flags of twistd do not say otherwise."""
+    return replace(settings, log=with_twistd_flags(settings.log, options.parent or {}))
 
 
 def report(options: Options) -> None:

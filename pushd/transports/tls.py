@@ -169,6 +169,20 @@ def build_context(files: TlsFiles) -> SSL.Context:
     return context
 
 
+def read_revoked(crlfile: str) -> frozenset[tuple[bytes, int]]:
+    """
+    The certificates on revocation lists: the name of the issuer (as DER) and the serial number of each.
+    OpenSSL looks at the lists in handshakes only; this is for connections that are open already.
+
+    :raises TlsFileError: the file cannot be read, or is no list.
+    """
+    revoked: set[tuple[bytes, int]] = set()
+    for crl in _read_lists(crlfile):
+        issuer = crl.issuer.public_bytes()
+        revoked.update((issuer, entry.serial_number) for entry in crl)
+    return frozenset(revoked)
+
+
 def peer_certificate(transport: object) -> x509.Certificate | None:
     """
     The certificate that the client of a TLS transport showed.
@@ -256,16 +270,22 @@ def _require_certificates(context: SSL.Context, files: TlsFiles) -> None:
 
 def _check_revocation(context: SSL.Context, crlfile: str) -> None:
     """The leaf must not be on its authority's list, and the list must be there (as in Mosquitto)."""
-    blocks = _CRL_BLOCK.findall(_read(crlfile))
     store = context.get_cert_store()
-    if not blocks or store is None:
-        raise TlsFileError(f"{crlfile}: no revocation list in it")
-    for block in blocks:
-        try:
-            store.add_crl(x509.load_pem_x509_crl(block))
-        except ValueError as error:
-            raise TlsFileError(f"{crlfile}: {error}") from error
+    assert store is not None  # a context that was just made has one
+    for crl in _read_lists(crlfile):
+        store.add_crl(crl)
     store.set_flags(X509StoreFlags.CRL_CHECK)
+
+
+def _read_lists(crlfile: str) -> list[x509.CertificateRevocationList]:
+    """:return: at least one."""
+    blocks = _CRL_BLOCK.findall(_read(crlfile))
+    if not blocks:
+        raise TlsFileError(f"{crlfile}: no revocation list in it")
+    try:
+        return [x509.load_pem_x509_crl(block) for block in blocks]
+    except ValueError as error:
+        raise TlsFileError(f"{crlfile}: {error}") from error
 
 
 def _verify(connection: SSL.Connection, certificate: X509, code: int, depth: int, ok: int) -> bool:

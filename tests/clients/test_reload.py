@@ -1,7 +1,9 @@
-"""SIGHUP: passwords, access rules and certificates change while clients stay connected."""
+"""SIGHUP: settings, passwords, certificates, listeners change while clients stay. And the other signals."""
 
 from __future__ import annotations
 
+import signal
+import socket
 import ssl
 from datetime import datetime, timezone
 from pathlib import Path
@@ -45,7 +47,7 @@ ACL = (
 EVE = ("-u", "eve", "-P", "apple")
 
 
-class ReloadTests(SynchronousTestCase):
+class ReloadTestCase(SynchronousTestCase):
     """A broker for each test, as each changes its files."""
 
     def setUp(self) -> None:
@@ -74,6 +76,10 @@ class ReloadTests(SynchronousTestCase):
     def publish(self, topic: str, payload: str, *flags: str, port: str = "mqtt") -> Outcome:
         words = ("-p", str(self.broker.port(port)), "-t", topic, "-m", payload, "-q", "1", *flags)
         return run("mosquitto_pub", *words, directory=self.directory)
+
+
+class ReloadTests(ReloadTestCase):
+    """What files say"""
 
     def test_a_new_user(self) -> None:
         """Written by mosquitto_passwd or by pushctl, a user who was added comes in after SIGHUP."""
@@ -182,11 +188,13 @@ class ReloadTests(SynchronousTestCase):
         """As the settings name a file; their own name was on the command line."""
         return str(self.broker.settings) if name == "pushd.conf" else name
 
-    def test_another_listener_needs_a_restart(self) -> None:
-        """It is not opened, and the log says so."""
-        self.broker.write_settings(SETTINGS + "listener {more} 127.0.0.1\n")
-        self.assertIn("needs a restart", self.broker.reload())
-        self.assertEqual(self.publish("a", "b", *ADA).status, 0)
+    def test_what_needs_a_restart(self) -> None:
+        """The log says so by name, and all else is applied."""
+        self.broker.write_settings("persistence true\nmax_packet_size 30\n" + SETTINGS)
+        self.reload()
+        self.broker.wait_for("persistence has changed: that takes effect at the next start")
+        self.assertNotEqual(self.publish("a", "x" * 30, *ADA).status, 0)
+        self.assertFalse((self.directory / "pushd.db").exists())
 
     def test_a_queue_outlives_it(self) -> None:
         """What waits for a session that is away still waits after SIGHUP."""
@@ -196,3 +204,173 @@ class ReloadTests(SynchronousTestCase):
         self.publish("shared/1", "waiting", *ADA)
         self.reload()
         self.assertEqual([one.payload for one in self.subscriber(*session).until("waiting")], ["waiting"])
+
+
+class ListenerTests(ReloadTestCase):
+    """Listeners come and go; who talks on the others does not notice"""
+
+    def refused(self, port: str) -> bool:
+        """Whether nobody listens there."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.broker.port(port))) != 0
+
+    def change(self, text: str) -> None:
+        self.broker.write_settings(text)
+        self.reload()
+
+    def test_added_and_removed(self) -> None:
+        """
+        A new one is open at once. When it is gone again, its clients are told that this was an administrative
+        action (MQTT 5), and others go on.
+        """
+        ada = self.subscriber("-t", "#", *ADA)
+        self.change(SETTINGS + "listener {more} 127.0.0.1\n")
+        bob = self.subscriber("-V", "mqttv5", "-t", "#", *BOB, port="more")
+        self.publish("shared/1", "by the new door", *ADA, port="more")
+        bob.until("by the new door")
+        self.change(SETTINGS)
+        bob.wait_for("Received DISCONNECT \\(152\\)")
+        self.assertTrue(self.refused("more"))
+        self.publish("a", "end", *ADA)
+        ada.until("end")
+        self.assertEqual(ada.log().count("sending CONNECT"), 1)
+
+    def test_one_cannot_be_opened(self) -> None:
+        """Nothing changes then, not even what could be: not the other listener, not the users."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            number = taken.getsockname()[1]
+            settings = SETTINGS.replace("allow_anonymous false", "allow_anonymous true")
+            self.broker.write_settings(
+                f"{settings}listener {{more}} 127.0.0.1\nlistener {number} 127.0.0.1\n"
+            )
+            told = self.broker.reload()
+        self.assertIn("Nothing was reloaded", told)
+        self.assertIn(f"127.0.0.1 port {number}: Address already in use", told)
+        self.assertTrue(self.refused("more"))
+        self.assertEqual(self.publish("a", "b").status, 5)
+        self.assertEqual(self.publish("a", "b", *ADA).status, 0)
+
+    def test_tls_switched_on(self) -> None:
+        """The port is never closed, but it speaks something else, and whoever is inside has to go."""
+        plain = self.subscriber("-t", "#", *ADA)
+        first = "listener {mqtt} 127.0.0.1\n"
+        locks = "certfile certs/server.crt\nkeyfile certs/server.key\n"
+        self.change(SETTINGS.replace(first, first + locks))
+        plain.wait_for("sending CONNECT", after=len(plain.lines))  # it tries to come back
+        ca = ("--cafile", "certs/ca.crt", "-h", "localhost")
+        self.assertEqual(self.publish("a", "b", *ca, *ADA).status, 0)
+        self.assertNotEqual(self.publish("a", "b", *ADA).status, 0)
+
+    def test_narrower_and_wider(self) -> None:
+        """From one address to all of a port, and back: places that overlap are no obstacle."""
+        first = "listener {mqtt} 127.0.0.1\n"
+        for text in (SETTINGS.replace(first, "listener {mqtt}\n"), SETTINGS):
+            self.change(text)
+            self.assertEqual(self.publish("a", "b", *ADA).status, 0)
+
+    def test_overlapping_and_in_vain(self) -> None:
+        """When another listener is the obstacle, the old one opens again."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            number = taken.getsockname()[1]
+            wider = SETTINGS.replace("listener {mqtt} 127.0.0.1\n", "listener {mqtt}\n")
+            self.broker.write_settings(f"{wider}listener {number} 127.0.0.1\n")
+            self.assertIn("Nothing was reloaded", self.broker.reload())
+        self.assertEqual(self.publish("a", "b", *ADA).status, 0)
+        self.change(SETTINGS)
+        self.assertEqual(self.publish("a", "b", *ADA).status, 0)
+
+    def test_mount_point(self) -> None:
+        """New clients have the new one; who is inside keeps the topics that it has subscribed to."""
+        bob = self.subscriber("-t", "shared/#", *BOB)
+        first = "listener {mqtt} 127.0.0.1\n"
+        other = "listener {more} 127.0.0.1\n"
+        self.change(SETTINGS.replace(first, first + "mount_point shared/\n") + other)
+        self.publish("1", "under the mount point", *ADA)
+        self.assertEqual(bob.until("under the mount point")[-1].topic, "shared/1")
+
+
+class FarewellTests(ReloadTestCase):
+    """Who is not allowed any more has to go"""
+
+    def gone(self, client: Subscriber) -> None:
+        """Wait until it was sent away, and told why."""
+        client.wait_for("Received DISCONNECT \\(135\\)")
+
+    def test_a_user_who_is_deleted(self) -> None:
+        """And nobody else."""
+        ada = self.subscriber("-t", "#", *ADA)
+        bob = self.subscriber("-V", "mqttv5", "-t", "#", *BOB)
+        mosquitto_passwd("-D", self.directory / "passwd", "bob")
+        self.reload()
+        self.gone(bob)
+        self.publish("a", "end", *ADA)
+        ada.until("end")
+        self.assertEqual(ada.log().count("sending CONNECT"), 1)
+
+    def test_anonymous(self) -> None:
+        """They may come in, and then they may not."""
+        self.broker.write_settings(SETTINGS.replace("allow_anonymous false", "allow_anonymous true"))
+        self.reload()
+        nobody, ada = self.subscriber("-V", "mqttv5", "-t", "#"), self.subscriber("-t", "#", *ADA)
+        self.broker.write_settings(SETTINGS)
+        self.reload()
+        self.gone(nobody)
+        self.publish("a", "end", *ADA)
+        ada.until("end")
+
+    def test_a_revoked_device(self) -> None:
+        """Its connection ends as well, and not those of other devices."""
+        phone, tablet = (
+            self.subscriber("-V", "mqttv5", "-h", "localhost", "-t", "#", *device(name), port="tls")
+            for name in ("phone", "tablet")
+        )
+        CertificateFolder(self.directory / "certs", datetime.now(timezone.utc)).revoke_device("phone")
+        self.reload()
+        self.gone(phone)
+        self.publish("a", "end", *ADA)
+        tablet.until("end")
+        self.assertEqual(tablet.log().count("sending CONNECT"), 1)
+
+
+class SignalTests(ReloadTestCase):
+    """The other signals"""
+
+    def ask(self, number: int, answer: str) -> str:
+        """Send a signal. :return: the line that says what came of it."""
+        after = len(self.broker.lines)
+        self.broker.signal(number)
+        return self.broker.wait_for(answer, after).string
+
+    def test_save(self) -> None:
+        """USR1 says when everything is safe."""
+        self.ask(signal.SIGUSR1, "There is nothing to save")
+
+    def test_subscriptions(self) -> None:
+        """USR2 writes them to the log, however many there are."""
+        filters = [word for number in range(100) for word in ("-t", f"{{{number}}}/+")]
+        self.subscriber("-i", "many", *filters, "-t", "~", *ADA)
+        self.ask(signal.SIGUSR2, "Subscriptions:")
+        self.broker.wait_for("  ~: many \\(0\\)")
+        self.assertEqual(self.broker.log().count("/+: many (0)"), 100)
+
+    def test_log_files(self) -> None:
+        """RTMIN opens them anew, after logrotate has moved them away."""
+        log = self.directory / "log"
+        self.broker.write_settings(SETTINGS + f"log_dest file {log}\nlog_dest stdout\n")
+        self.reload()
+        log.rename(self.directory / "log.1")
+        self.ask(signal.SIGRTMIN, "The log files are opened again")
+        self.assertIn("opened again", log.read_text())
+
+    def test_a_peer_that_is_gone(self) -> None:
+        """PIPE ends nothing."""
+        self.broker.signal(signal.SIGPIPE)
+        self.assertEqual(self.publish("a", "b", *ADA).status, 0)
+
+    def test_many_at_once(self) -> None:
+        """Reloads that are asked for while one is under way are one more."""
+        for _ in range(50):
+            self.broker.signal(signal.SIGHUP)
+        self.ask(signal.SIGUSR1, "nothing to save")
+        self.reload()
+        self.assertLess(self.broker.log().count("are reloaded"), 50)

@@ -17,7 +17,7 @@ from pushd.broker.wheel import TimingWheel
 from pushd.config.settings import ListenerSettings
 from pushd.service import listening
 from pushd.service.gate import Entrance, Gate
-from pushd.service.listening import CannotListen, Endpoint, listen
+from pushd.service.listening import CannotListen, Endpoint, endpoints, listen
 from pushd.service.systemd import PassedSocket, PassedSockets
 from tests.processes import free_port
 
@@ -48,7 +48,8 @@ class ListenTestCase(SynchronousTestCase):
         clock = Clock()
         entrance = Entrance(Gate(Limits, Counters(), clock.seconds), "a test")
         wheel = TimingWheel(clock, clock.seconds)
-        listen(listener, Factory(), offered, self.reactor, entrance, wheel, no_delay=no_delay)
+        places = endpoints(listener)
+        listen(listener, places, Factory(), offered, self.reactor, entrance, wheel, no_delay=no_delay)
         opened = self.reactor.sockets[before:]
         for each in opened:
             self.addCleanup(each.close)
