@@ -39,7 +39,6 @@ class Device:
     Answers are there when a method returns, if the broker has given them; later ones after
     `MemoryBroker.advance`.
 
-    :ivar acknowledged: what each message of QoS 1 or 2 was answered, by packet identifier.
     :ivar disconnect_code: what the broker's DISCONNECT said, if there was one.
     """
 
@@ -53,7 +52,7 @@ class Device:
         self._messages: list[Message] = []
         self._codes: list[ReasonCode] = []  # of the last SUBACK or UNSUBACK
         self._packet_id = 0
-        self.acknowledged: dict[int, ReasonCode] = {}
+        self._acknowledged: dict[int, ReasonCode] = {}
         self.disconnect_code: ReasonCode | None = None
         protocol.makeConnection(self._wire)
 
@@ -93,10 +92,10 @@ class Device:
         """
         message = Message(topic, payload, qos, retain, **properties)
         packet_id = self._next_id() if qos else 0
-        self.acknowledged.pop(packet_id, None)
+        self._acknowledged.pop(packet_id, None)
         sent: Properties = broker_message(message, 0.0).properties or {}
         self.send(Publish(topic, payload, QoS(qos), retain, packet_id=packet_id, properties=sent))
-        return self.acknowledged.get(packet_id)
+        return self._acknowledged.get(packet_id)
 
     def disconnect(self) -> None:
         """Say farewell."""
@@ -129,6 +128,12 @@ class Device:
         self._take_up()
         return self._wire.over
 
+    @property
+    def acknowledged(self) -> dict[int, ReasonCode]:
+        """What each message of QoS 1 or 2 was answered, by packet identifier; the first is 1."""
+        self._take_up()
+        return self._acknowledged
+
     def messages(self) -> list[Message]:
         """Those that came since the last time. They have been acknowledged."""
         self._take_up()
@@ -153,7 +158,7 @@ class Device:
         elif isinstance(packet, Publish):
             self._take_message(packet)
         elif isinstance(packet, Puback | Pubrec):
-            self.acknowledged[packet.packet_id] = packet.code
+            self._acknowledged[packet.packet_id] = packet.code
             if isinstance(packet, Pubrec) and packet.code < 0x80:
                 self._wire.deliver(encode(Pubrel(packet.packet_id), self._version))
         elif isinstance(packet, Pubrel):
