@@ -35,7 +35,7 @@ from pushd.auth.security_file import BLANKS, SecurityFileError, numbered_lines, 
 from pushd.broker.interfaces import Access, IAuthorizer, Principal, Verdict
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.errors import MalformedPacket
-from pushd.mqtt.topics import MAX_LEVELS, check_filter
+from pushd.mqtt.topics import MAX_LEVELS, SHARE_PREFIX, check_filter
 
 MAX_WARNINGS = 20  # of one kind; a script that writes one such line writes thousands
 
@@ -297,7 +297,9 @@ def _rule(text: str) -> tuple[tuple[Access, ...], str]:
         word, topic_filter = "readwrite", word
     if word not in GRANTS:
         raise ValueError(f"{word!r} is not read, write, readwrite or deny")
-    check_filter(topic_filter)
+    # Mosquitto takes $share/+/a for a filter like others. None of it is a shared subscription's, and no
+    # message has such a topic: what counts of a shared subscription is the filter in it.
+    check_filter(topic_filter.removeprefix("$") if topic_filter.startswith(SHARE_PREFIX) else topic_filter)
     return GRANTS[word], topic_filter
 
 

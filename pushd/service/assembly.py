@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory
 
 from pushd.auth.acl_file import AclAuthorizer, AclFile
+from pushd.auth.acl_tree import Substitution
 from pushd.auth.chain import AuthenticatorChain, AuthorizerChain
 from pushd.auth.check_queue import CheckQueue
 from pushd.auth.failures import LoginFailures
@@ -194,7 +195,11 @@ class Door:
         passwords = files.passwords[security.password_file]
         self._chain.authenticators = tuple(self._authenticators())
         self._chain.allow_anonymous = security.allow_anonymous
-        self._access_rules.replace(files.acls[security.acl_file])
+        self._access_rules.replace(
+            files.acls[security.acl_file],
+            Substitution(security.acl_substitution),
+            security.acl_check_subscribe,
+        )
         self._use_passwords(passwords)
         self._grounds = Grounds(
             self._chain.authenticators,

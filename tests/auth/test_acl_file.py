@@ -69,6 +69,13 @@ class GrammarTests(AclTestCase):
             self.assertRaises(SecurityFileError, AclFile.parse, f"topic read {topic_filter}", "f")
             self.assertRaises(SecurityFileError, AclFile.parse, f"pattern {topic_filter}", "f")
 
+    def test_shared_filter_is_read_and_opens_nothing(self) -> None:
+        """People write such lines, and Mosquitto reads them; the rule for the filter itself is what counts."""
+        self.given_acl("topic read $share/#", "topic read $share/+/a", "topic $share/g", "topic read b")
+        self.assertFalse(self.reads(Client(), "a"))
+        self.assertFalse(self.reads(Client(), "$share/g/a"))
+        self.assertTrue(self.reads(Client(), "b"))
+
     def test_user_may_come_twice(self) -> None:
         """Both parts hold."""
         self.given_acl("user anna", "topic read a", "user bert", "topic read b", "user anna", "topic read c")
