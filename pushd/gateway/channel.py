@@ -82,13 +82,12 @@ class GatewayChannel(HTTPChannel):
     _successor: IProtocol | None = None
 
     def connectionMade(self) -> None:
-        self.site.connection_count += 1
-        self._enter(Phase.IDLE)
-        self._timer = self.callLater(_LOOK_S, self._look)
+        first_s = self.site.connect_timeout_s()
+        self._deadline = self.factory.reactor.seconds() + first_s
+        self._timer = self.callLater(min(first_s, _LOOK_S), self._look)
         super().connectionMade()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.site.connection_count -= 1
         self._stop_clock()
         super().connectionLost(reason)
         if self._successor is not None:

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request
 from twisted.web.resource import IResource
@@ -16,7 +15,7 @@ from twisted.web.server import Site
 
 from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate
 from pushd.gateway.api import Publisher, Root
-from pushd.gateway.channel import GatewayChannel
+from pushd.gateway.channel import IDLE_S, GatewayChannel
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Guard
 from pushd.gateway.request import GatewayRequest
@@ -32,7 +31,7 @@ def make_site(
     authenticator: IAuthenticator,
     *,
     reactor: IReactorTime,
-    max_connections: int = -1,
+    connect_timeout_s: Callable[[], float] = lambda: IDLE_S,
     healthy: Callable[[], bool] = lambda: True,
     peer_certificate: Callable[[object], PeerCertificate | None] = lambda transport: None,
     peer_address: Callable[[object], str] = lambda transport: "",
@@ -46,7 +45,7 @@ def make_site(
 
     :param publisher: the broker.
     :param reactor: for deadlines only.
-    :param max_connections: how many may be open at once; a further one is closed at once. -1 is no limit.
+    :param connect_timeout_s: within which a connection's first request must begin, TLS handshake included.
     :param healthy: what ``/v1/health`` says; asked at each request, so it must be quick.
     :param peer_certificate: finds the verified client certificate of a TLS transport.
     :param peer_address: how the far end of a transport is called in log lines.
@@ -58,15 +57,14 @@ def make_site(
     """
     guard = Guard(authenticator, peer_certificate, peer_address, unreadable)
     root = Root(guard, publisher, healthy, now, delays)
-    return GatewaySite(root, reactor, max_connections, upgrades)
+    return GatewaySite(root, reactor, connect_timeout_s, upgrades)
 
 
 class GatewaySite(Site):
     """
     A `twisted.web.server.Site` that speaks HTTP/1.1 by `GatewayChannel` and keeps no access log.
 
-    :ivar connection_count: how many connections are open, handed over or not; the channels keep it.
-    :ivar upgrades: see `make_site`.
+    :ivar connect_timeout_s: see `make_site`, as for `upgrades`.
     """
 
     protocol = GatewayChannel  # type: ignore[assignment]  # typed as the proxy that would choose HTTP/2
@@ -76,22 +74,13 @@ class GatewaySite(Site):
         self,
         root: IResource,
         reactor: IReactorTime,
-        max_connections: int = -1,
+        connect_timeout_s: Callable[[], float],
         upgrades: Mapping[bytes, IProtocolFactory] = NO_UPGRADES,
     ) -> None:
         # The channel has deadlines of its own; with no `timeout` Twisted's idle timer is never started.
         super().__init__(root, reactor=reactor, timeout=None)
-        self._max_connections = max_connections
-        self.connection_count = 0
+        self.connect_timeout_s = connect_timeout_s
         self.upgrades = upgrades
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        if 0 <= self._max_connections <= self.connection_count:
-            log.info(
-                "HTTP connection from {peer} denied: max_connections reached", peer=addr, log_type="notice"
-            )
-            return None
-        return super().buildProtocol(addr)
 
     def acceptableProtocols(self) -> list[bytes]:
         """HTTP/1.1 only: were Twisted's HTTP/2 installed, its connections would pass by all our limits."""

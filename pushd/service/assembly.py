@@ -256,6 +256,7 @@ class Door:
                 self._lead(Publisher(broker, self.policy)),
                 self._chain,
                 reactor=reactor,
+                connect_timeout_s=lambda: broker.limits.connect_timeout_s,
                 healthy=self._healthy,
                 peer_certificate=_identity,
                 peer_address=peer_address,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.gateway.channel import GatewayChannel
@@ -30,11 +28,13 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(clock.getDelayedCalls(), [])
         site.doStop()
 
-    def test_max_connections(self) -> None:
-        """One more than allowed is turned away at the door; when one leaves, the next may come."""
-        site = make_site(Press(), Doorkeeper(), reactor=Clock(), max_connections=1)
-        channel = site.buildProtocol(None)
-        channel.makeConnection(StringTransport())
-        self.assertIsNone(site.buildProtocol(None))
-        channel.connectionLost(Failure(ConnectionDone()))
-        self.assertIsInstance(site.buildProtocol(None), GatewayChannel)
+    def test_first_request(self) -> None:
+        """Who says nothing is not waited for as long as somebody between two requests."""
+        clock = Clock()
+        site = make_site(Press(), Doorkeeper(), reactor=clock, connect_timeout_s=lambda: 10)
+        channel, transport = site.buildProtocol(None), StringTransport()
+        channel.makeConnection(transport)
+        clock.advance(9)
+        self.assertFalse(transport.disconnecting)
+        clock.advance(1)
+        self.assertTrue(transport.disconnecting)

@@ -55,9 +55,7 @@ class UpgradeTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.successors = Successors()
-        self.site = make_site(
-            Press(), Doorkeeper(), reactor=self.clock, upgrades={b"/mqtt": self.successors}, max_connections=1
-        )
+        self.site = make_site(Press(), Doorkeeper(), reactor=self.clock, upgrades={b"/mqtt": self.successors})
         channel = self.site.buildProtocol(ADDRESS)
         assert isinstance(channel, GatewayChannel)
         self.channel = channel
@@ -144,11 +142,9 @@ class AfterwardsTests(UpgradeTestCase):
         self.send(HEAD)
         assert self.transport.producer is None
 
-    def test_it_counts_as_a_connection(self) -> None:
-        """Of this listener, until its end, of which both hear."""
+    def test_both_hear_of_the_end(self) -> None:
+        """The successor, as whoever stands between it and the transport."""
         self.send(HEAD)
-        assert self.site.buildProtocol(ADDRESS) is None
         reason = ConnectionLost()
         self.channel.connectionLost(Failure(reason))
         assert self.successors.made[0].lost == [reason]
-        assert self.site.connection_count == 0
