@@ -28,6 +28,7 @@ from pushd.config.settings import ListenerSettings, Settings
 from pushd.service.assembly import Door, Logins, limits_of, read_files
 from pushd.service.doors import Change, Doors, Shut
 from pushd.service.gate import Entrance, Gate
+from pushd.service.garbage import Collector
 from pushd.service.lateness import Lateness
 from pushd.service.listening import CannotListen
 from pushd.service.logs import LogFileError, LogObserver, install
@@ -88,6 +89,7 @@ class Server(Service):
         self._store = self._make_store(settings)
         self.broker = Broker(reactor, self._store, limits_of(settings.limits), time.monotonic)
         self._memory_guard = MemoryGuard(self.broker)
+        self._collector = Collector(reactor)
         self._logins = Logins(self.broker, HASHING_THREADS)
         self.gate = Gate(lambda: self.broker.limits, self.broker.counters, time.monotonic)
         self._lateness = Lateness(reactor, time.monotonic, self.gate.loop_was_late)
@@ -199,6 +201,7 @@ class Server(Service):
         self._log.publish_with(partial(self.broker.announce, retain=False))
         self.sys_topics.start()
         self._memory_guard.start()
+        self._collector.start()
         self._reactor.callWhenRunning(self._lateness.start)
         self._write_pid_file()
         self._notifier.ready()
@@ -218,6 +221,7 @@ class Server(Service):
         self._notifier.stopping()
         self.sys_topics.stop()
         self._lateness.stop()
+        self._collector.stop()
         self._log.publish_with(None)
         closed = self.doors.close()
         stopped = self.broker.stop()
