@@ -4,7 +4,7 @@
     $ pushctl acl check anna phone write users/bert/in
     denied: nothing matches (conf/acl)
     $ pushctl acl check anna phone read users/anna/in
-    allowed: conf/acl:29: pattern readwrite users/%u/#
+    allowed: conf/acl:26: pattern readwrite users/%u/#
 
 The server is not asked and need not run: what counts is what is in the files now, which a running server has
 read at its start or at the last SIGHUP.
