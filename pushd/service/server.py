@@ -27,8 +27,8 @@ from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
 from pushd.service.assembly import Door, Logins, limits_of, read_files
 from pushd.service.doors import Change, Doors, Shut
-from pushd.service.gate import Entrance, Gate
 from pushd.service.garbage import Collector
+from pushd.service.gate import Entrance, Gate
 from pushd.service.lateness import Lateness
 from pushd.service.listening import CannotListen
 from pushd.service.logs import LogFileError, LogObserver, install
