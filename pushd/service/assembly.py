@@ -29,8 +29,10 @@ from pushd.broker.client import Client
 from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate, Principal
 from pushd.broker.limits import Limits
 from pushd.broker.policy import Policy
-from pushd.config.settings import LimitSettings, ListenerSettings, Settings
+from pushd.config.settings import LimitSettings, ListenerSettings, PluginSettings, Settings
 from pushd.mqtt.codes import QoS, ReasonCode, Version
+from pushd.plugins.loading import LoadedPlugin, load
+from pushd.plugins.table import ListenerPlugins, PluginTable
 from pushd.service.gate import Entrance, Gate
 from pushd.service.listening import Endpoint
 from pushd.service.ports import AcceptingPort
@@ -58,17 +60,30 @@ Led = TypeVar("Led", bound="MQTTFactory | Publisher")
 
 @dataclass(slots=True)
 class ReadFiles:
-    """What the files say that the settings name: by path, and TLS contexts by listener."""
+    """
+    What the files say that the settings name: by path, TLS contexts by listener, and plugins.
+
+    :ivar table: the instances of `plugins`; whoever has a broker makes it.
+    """
 
     passwords: dict[str | None, PasswordFile | None] = field(default_factory=lambda: {None: None})
     acls: dict[str | None, AclFile | None] = field(default_factory=lambda: {None: None})
     contexts: list[SSL.Context | None] = field(default_factory=list)
     revoked: dict[str | None, Revoked] = field(default_factory=dict)  # by list
+    plugins: dict[PluginSettings, LoadedPlugin] = field(default_factory=dict)
+    table: PluginTable | None = None
 
     def warnings(self) -> list[str]:
         """What their authors should know, for the log."""
         files = [*self.passwords.values(), *self.acls.values()]
         return [warning for file in files if file is not None for warning in file.warnings]
+
+    def plugins_of(self, listener: ListenerSettings) -> ListenerPlugins:
+        """The plugins that a listener asks."""
+        if self.table is None:
+            return ListenerPlugins()
+        loaded = [self.plugins[plugin] for plugin in listener.security.plugins]
+        return self.table.of_listener(loaded, listener.name)
 
 
 def read_files(settings: Settings) -> ReadFiles:
@@ -77,6 +92,7 @@ def read_files(settings: Settings) -> ReadFiles:
 
     :raises SecurityFileError: a password or ACL file that cannot be used.
     :raises TlsFileError: the same for a certificate, key or list.
+    :raises PluginError: the same for a plugin.
     """
     files = ReadFiles()
     for listener in settings.listeners:
@@ -89,7 +105,14 @@ def read_files(settings: Settings) -> ReadFiles:
         files.contexts.append(None if tls_files is None else build_context(tls_files))
         if tls_files is not None and tls_files.crlfile is not None:
             files.revoked[tls_files.crlfile] = read_revoked(tls_files.crlfile)
+        for plugin in security.plugins:
+            if plugin not in files.plugins:
+                files.plugins[plugin] = _load_plugin(plugin)
     return files
+
+
+def _load_plugin(plugin: PluginSettings) -> LoadedPlugin:
+    return load(plugin.origin, plugin.plugin, plugin.options, deny_special_chars=plugin.deny_special_chars)
 
 
 class Logins:
@@ -193,7 +216,7 @@ class Door:
     def _use_security(self, settings: ListenerSettings, files: ReadFiles) -> None:
         security = settings.security
         passwords = files.passwords[security.password_file]
-        self._chain.authenticators = tuple(self._authenticators())
+        self._use_plugins(files.plugins_of(settings))
         self._chain.allow_anonymous = security.allow_anonymous
         self._access_rules.replace(
             files.acls[security.acl_file],
@@ -223,11 +246,22 @@ class Door:
         credentials = Credentials(session.client_id, session.username, None, certificate=_identity(transport))
         return self._grounds.admit(credentials, peer_certificate(transport))
 
+    def _use_plugins(self, plugins: ListenerPlugins) -> None:
+        """They are asked first, as in Mosquitto, and not about users where certificates say who they are."""
+        own = self._authenticators()
+        if own == [self._password_check]:
+            own = [*plugins.authenticators, *own, *plugins.last_authenticators]
+        self._chain.authenticators = tuple(own)
+        self._authorizer.authorizers = (*plugins.authorizers, self._access_rules)
+        for policy in self.policies:
+            policy.hooks = plugins.hooks
+
     def _use_passwords(self, password_file: PasswordFile | None) -> None:
         self._password_check.replace(password_file)
         self._scram.replace(password_file)
-        # Not where a certificate says who somebody is: a password must not make them somebody else.
-        counts = password_file is not None and self._password_check in self._chain.authenticators
+        # Not where a certificate says who somebody is: a password must not make them somebody else. Nor where
+        # a plugin is asked first, for SCRAM goes round it.
+        counts = password_file is not None and self._chain.authenticators == (self._password_check,)
         for policy in self.policies:
             policy.auth_methods = {self._scram.name: self._scram} if counts else {}
 

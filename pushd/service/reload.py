@@ -1,10 +1,10 @@
 """
 What SIGHUP changes, and what it cannot.
 
-All files are read first, in a thread, and nothing changes unless all of them are good. Then everything
-changes in one turn of the reactor. After that, in pieces, a second look at those who are inside
-(`pushd.service.recheck`): whoever came by a door that is no more, or would not be let in again, has to go;
-everybody else does not notice.
+All files are read first, in a thread, and nothing changes unless all of them are good. Plugins are made anew;
+if they start, everything changes in one turn of the reactor. After that, in pieces, a second look at those
+who are inside (`pushd.service.recheck`): whoever came by a door that is no more, or would not be let in
+again, has to go; everybody else does not notice.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pushd.config.errors import ConfigError
 from pushd.config.options import OPTIONS, Status
 from pushd.config.settings import Settings
 from pushd.mqtt.codes import ReasonCode
+from pushd.plugins.loading import PluginError
 from pushd.service.assembly import ReadFiles, read_files
 from pushd.service.doors import Doors, Shut
 from pushd.service.listening import CannotListen, Endpoint, endpoints
@@ -32,7 +33,7 @@ from pushd.transports.tls import TlsFileError
 log = Logger()
 
 # Why nothing is reloaded, apart from mistakes of our own.
-REASONS = (ConfigError, SecurityFileError, TlsFileError, CannotListen, LogFileError)
+REASONS = (ConfigError, SecurityFileError, TlsFileError, PluginError, CannotListen, LogFileError)
 
 # How long those behind a door that was shut may take to go: callers of the gateway get their answer.
 GRACE_S = 5.0
@@ -54,7 +55,7 @@ def read_everything(read_settings: Callable[[], Settings]) -> Read:
     """
     Read the settings and all that they name. Blocks, and changes nothing.
 
-    :raises ConfigError, SecurityFileError, TlsFileError, CannotListen: something is wrong with that.
+    :raises ConfigError, SecurityFileError, TlsFileError, PluginError, CannotListen: something is wrong.
     """
     settings = read_settings()
     return Read(settings, read_files(settings), [endpoints(listener) for listener in settings.listeners])

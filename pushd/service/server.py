@@ -25,7 +25,8 @@ from pushd.broker.broker import Broker
 from pushd.broker.broker import Gauges as BrokerGauges
 from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
-from pushd.service.assembly import Door, Logins, limits_of, read_files
+from pushd.plugins.table import PluginTable
+from pushd.service.assembly import Door, Logins, ReadFiles, limits_of, read_files
 from pushd.service.doors import Change, Doors, Shut
 from pushd.service.garbage import Collector
 from pushd.service.gate import Entrance, Gate
@@ -103,6 +104,7 @@ class Server(Service):
         )
         files = read_files(settings)
         self._warnings = [*settings.warnings, *files.warnings()]
+        self._plugins = self._make_plugins(files)
         self.doors = Doors(self._make_door, reactor, self.broker.wheel)
         self.doors.prepare(settings, files)
         self._use(settings)
@@ -134,6 +136,11 @@ class Server(Service):
             healthy=lambda: self._store.failing is None,
             entrance=entrance,
         )
+
+    def _make_plugins(self, files: ReadFiles) -> PluginTable:
+        """:raises PluginError: one cannot be made of its class."""
+        files.table = PluginTable(files.plugins.values(), self.broker, self._reactor)
+        return files.table
 
     def _use(self, settings: Settings) -> None:
         """Go by these settings, as far as they are not the doors' own."""
@@ -196,6 +203,7 @@ class Server(Service):
     def startService(self) -> None:
         super().startService()
         self._signals.listen()
+        self._start_plugins()
         for warning in self._warnings:
             log.warn("{warning}", warning=warning)
         self._log.publish_with(partial(self.broker.announce, retain=False))
@@ -207,6 +215,21 @@ class Server(Service):
         self._notifier.ready()
         # Last: whoever waits for this line may send signals and read the pid file.
         log.info("pushd version {version} running", version=__version__)
+
+    def _start_plugins(self) -> None:
+        """Those that take their time let nobody in before they have started."""
+        failures: list[Failure] = []
+        starting = self._plugins.start()
+        starting.addCallbacks(lambda _: self.broker.access_rules_changed(), failures.append)
+        for failure in failures:
+            _exit(failure.getErrorMessage())
+        starting.addCallback(lambda _: self._give_up(failures))
+
+    def _give_up(self, failures: list[Failure]) -> None:
+        """A plugin could not be started after all."""
+        for failure in failures:
+            log.critical("{problem}", problem=failure.getErrorMessage())
+            self._reactor.stop()
 
     def _write_pid_file(self) -> None:
         if self._settings.pid_file is not None:
@@ -225,6 +248,7 @@ class Server(Service):
         self._log.publish_with(None)
         closed = self.doors.close()
         stopped = self.broker.stop()
+        stopped.addBoth(lambda _: self._plugins.stop())
         stopped.addBoth(self._stop_threads)
         if self._settings.pid_file is not None:
             _remove(self._settings.pid_file)
@@ -277,12 +301,23 @@ class Server(Service):
         reading: Deferred[Any] = deferToThreadPool(
             self._reactor, self._reactor.getThreadPool(), read_everything, self._read_again
         )
-        return reading.addCallback(self._change).addErrback(self._not_reloaded)
+        return reading.addCallback(self._replace).addErrback(self._not_reloaded)
 
-    def _change(self, read: Read) -> Deferred[None] | None:
+    def _replace(self, read: Read) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._replace_with(read, self._make_plugins(read.files)))
+
+    async def _replace_with(self, read: Read, plugins: PluginTable) -> None:
+        """New plugins start before the old ones stop: if one of them cannot, nothing has changed."""
+        await plugins.start()
+        old = self._plugins
+        try:
+            if self.running:  # otherwise the end came first
+                await self._change(read, plugins)
+        finally:
+            await (old if plugins is self._plugins else plugins).stop()
+
+    def _change(self, read: Read, plugins: PluginTable) -> Deferred[None]:
         """All at once, or nothing."""
-        if not self.running:
-            return None  # the end came first
         change = Change(self.doors, read.settings, read.files, read.places)
         change.open()
         try:
@@ -291,6 +326,7 @@ class Server(Service):
             change.undo()
             raise
         shut = change.commit()
+        self._plugins = plugins
         settings, unchanged = kept_until_restart(self._settings, read.settings)
         self._use(settings)
         self.sys_topics.set_interval(settings.sys_interval_s)
