@@ -46,17 +46,23 @@ ACCESSES = {access.value: access for access in Access}
 SOME_LEVEL = "\0"
 
 
+# How far to look for something that a subscription could bring: 4 ms at most. Who asks is not trusted, and a
+# SUBSCRIBE has many filters.
+MAX_STEPS = 500
+
+
 class Unlisted(Enum):
-    """Why something is refused that no line decides."""
+    """Why something is decided by no line."""
 
     CLOSED = "no rule can open this topic"
     WILDCARD_IN_NAME = "nothing matches; with + or # in a user name or client id no pattern does"
     NOTHING = "nothing matches"
+    TOO_MUCH = "too many lines to look through; each message is checked at its delivery"
 
     @property
     def allows(self) -> bool:
-        """The answer to what nobody has allowed."""
-        return False
+        """The answer: no, unless it can wait. A subscription that is granted brings nothing by itself."""
+        return self is Unlisted.TOO_MUCH
 
 
 class AclFile:
@@ -165,22 +171,25 @@ class AclFile:
 
     def _explain_filter(self, names: Names, topic_filter: str) -> AclLine | Unlisted:
         found: AclLine | Unlisted = Unlisted.NOTHING
-        for name in self._examples(names, topic_filter):
-            found = self._explain_name(names, Access.READ, name)
-            if found.allows:
-                break
+        for steps, name in enumerate(self._examples(names, topic_filter)):
+            if steps == MAX_STEPS:
+                return Unlisted.TOO_MUCH
+            if name is not None:
+                found = self._explain_name(names, Access.READ, name)
+                if found.allows:
+                    break
         return found
 
-    def _examples(self, names: Names, topic_filter: str) -> Iterator[str]:
+    def _examples(self, names: Names, topic_filter: str) -> Iterator[str | None]:
         """
         Topic names that the filter matches and that, but for denials, may be read. If any such name may be
         read, so may one of these: they differ from all names in denials wherever a wildcard lets them, and
-        they are as short and as long as denials can tell apart.
+        they are as short and as long as denials can tell apart. ``None`` comes for each step on the way.
         """
         deepest = 1 + max((lines.depth(names) for lines in self._lists(names)), default=0)
         for lines in self._lists(names):
             for levels in lines.readable_within(topic_filter, names):
-                yield from _examples_of(levels, min(deepest, MAX_LEVELS))
+                yield from (None,) if levels is None else _examples_of(levels, min(deepest, MAX_LEVELS))
 
 
 @implementer(IAuthorizer)

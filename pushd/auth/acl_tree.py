@@ -185,15 +185,23 @@ class AclLines:
                     if put_in and levels[depth : depth + len(put_in)] == put_in:
                         unfinished.append((child, depth + len(put_in)))
 
-    def readable_within(self, topic_filter: str, names: Names) -> Iterator[list[str]]:
+    def readable_within(self, topic_filter: str, names: Names) -> Iterator[list[str] | None]:
         """
         Whatever of a topic filter this list grants to read, as the levels of filters. What lies below a
         ``deny .../#`` is left out; other denials are not looked at.
+
+        A wildcard may lead past all lines that there are. So ``None`` comes for each step that is taken, and
+        whoever asks may lose patience.
         """
         wanted = topic_filter.split("/")
-        unfinished: list[_Step] = [(self._root, 0, [])]
+        unfinished: list[Iterator[_Step]] = [iter([(self._root, 0, [])])]
         while unfinished:
-            node, depth, common = unfinished.pop()
+            step = next(unfinished[-1], None)
+            if step is None:
+                unfinished.pop()
+                continue
+            yield None
+            node, depth, common = step
             rest = wanted[depth:]
             below = node.below() if common or not topic_filter.startswith("$") else ()
             if not node.readable or not all(line.allows for line in below):
@@ -203,8 +211,8 @@ class AclLines:
             if rest in ([], ["#"]) and any(Access.READ in line.grants for line in node.lines):
                 yield common
             if rest:
-                unfinished += _plain_steps(node, depth, common, rest[0])
-                unfinished += _pattern_steps(node, depth, common, rest, names)
+                unfinished.append(_plain_steps(node, depth, common, rest[0]))
+                unfinished.append(_pattern_steps(node, depth, common, rest, names))
 
 
 _Step = tuple[_Node, int, list[str]]  # where we are, how much of a filter led there, what it has in common

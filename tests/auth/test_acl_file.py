@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from pushd.auth.acl_file import MAX_WARNINGS, AclAuthorizer, AclFile
+from pushd.auth.acl_file import MAX_STEPS, MAX_WARNINGS, AclAuthorizer, AclFile
 from pushd.auth.acl_tree import Substitution
 from pushd.auth.security_file import SecurityFileError
 from pushd.broker.interfaces import Access, IAuthorizer
@@ -70,7 +70,7 @@ class GrammarTests(AclTestCase):
             self.assertRaises(SecurityFileError, AclFile.parse, f"pattern {topic_filter}", "f")
 
     def test_shared_filter_is_read_and_opens_nothing(self) -> None:
-        """People write such lines, and Mosquitto reads them; the rule for the filter itself is what counts."""
+        """People write such lines, and Mosquitto reads them. What counts is a rule for the filter itself."""
         self.given_acl("topic read $share/#", "topic read $share/+/a", "topic $share/g", "topic read b")
         self.assertFalse(self.reads(Client(), "a"))
         self.assertFalse(self.reads(Client(), "$share/g/a"))
@@ -429,6 +429,16 @@ class SubscribeTests(AclTestCase):
         self.assertTrue(self.subscribes(anna, "+/in"))
         self.assertFalse(self.subscribes(anna, "users/bert/#"))
         self.assertFalse(self.subscribes(Client("a+", "phone"), "users/#"))
+
+    def test_long_search_is_given_up(self) -> None:
+        """Nobody keeps the broker busy by asking: the subscription is granted, and brings nothing."""
+        lines = [f"pattern read site/{number}/up" for number in range(MAX_STEPS)]
+        self.given_acl(*lines)
+        self.assertEqual(self.decider(Client(), Access.SUBSCRIBE, "site/+/x"), "TOO_MUCH")
+        self.assertTrue(self.subscribes(Client(), "site/+/x"))
+        self.assertFalse(self.subscribes(Client(), "site/7/x"))
+        self.given_acl(*lines, "pattern deny site/+/up")
+        self.assertEqual(self.decider(Client(), Access.SUBSCRIBE, "#"), "TOO_MUCH")
 
     def test_line_that_decides(self) -> None:
         """That which allows to read something of it, or the last that denies."""

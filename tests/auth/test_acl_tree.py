@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import islice, product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,7 +113,17 @@ class CostTests(SynchronousTestCase):
             tree.add(AclLine(number, "", (Access.WRITE,)), f"up/%c/{number}/%c", is_pattern=True)
             tree.add(AclLine(number, "", (Access.READ,)), f"shut/%c/{number}/%c", is_pattern=True)
         asked = CountedNames("c1", None, Substitution.WHOLE_LEVELS)
-        self.assertEqual((list(tree.readable_within("#", asked)), asked.asked), ([], 0))
+        steps = list(tree.readable_within("#", asked))
+        self.assertEqual((steps, asked.asked), ([None] * 3, 0))  # the root, "up" and "shut"
+
+    def test_first_find_ends_the_walk(self) -> None:
+        """A subscription to everything, by somebody with a thousand lines, looks at one."""
+        tree = AclLines()
+        for number in range(1000):
+            tree.add(AclLine(number, "", (Access.READ,)), f"site/{number}/up", is_pattern=False)
+        walk = tree.readable_within("#", Names("c1", None, Substitution.WHOLE_LEVELS))
+        steps = list(islice(walk, 5))
+        self.assertEqual(steps, [None, None, None, None, ["site", "0", "up"]])
 
 
 class ReadableWithinTests(AclTestCase):
