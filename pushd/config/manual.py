@@ -148,7 +148,7 @@ def _read_entry(lines: Iterable[str], explained: set[str]) -> Entry:
 
 
 def _entry(entry: Entry) -> str:
-    headings = "".join(f"### `{option.name} {option.kind.notation}`\n\n" for option in entry.options)
+    headings = "".join(f"### `{option.title} {option.kind.notation}`\n\n" for option in entry.options)
     return f"{headings}{_prose(entry.comment)}\n{_facts(entry)}"
 
 
@@ -159,7 +159,7 @@ def _facts(entry: Entry) -> str:
     for option in entry.options:
         facts = list(_facts_of(option, says_default))
         if len(entry.options) > 1:
-            facts.insert(0, f"`{option.name}`")
+            facts.insert(0, f"`{option.title}`")
         lines.append(f"- {' · '.join(facts)}\n")
     return "".join(lines) + "\n" if lines else ""
 
@@ -285,8 +285,7 @@ def _row(option: Option) -> tuple[str, ...]:
 
 
 def _named(option: Option) -> str:
-    name = f"`{option.name}{'*' if option.prefix else ''}`"
-    return ", ".join((name, *(f"`{alias}`" for alias in option.aliases)))
+    return ", ".join((f"`{option.title}`", *(f"`{alias}`" for alias in option.aliases)))
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

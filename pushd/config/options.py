@@ -61,13 +61,12 @@ class Status(Enum):
 
     WORKS = "works"
     LATER = "not yet"  # accepted with a warning: it is not implemented
-    REFUSED = "stops the start"  # it is not implemented, and guards a door
     NO_EFFECT = "no effect"  # accepted with a warning: there is nothing here that it could change
 
 
 G, S, L, OPEN, DEFAULT, B, P = Scope
 ONCE, LAST, ALL = Repeat
-WORKS, LATER, REFUSED, NO_EFFECT = Status
+WORKS, LATER, NO_EFFECT = Status
 HUP = True  # SIGHUP applies a change; without it, only a restart does
 
 
@@ -91,6 +90,11 @@ class Option:
     def key(self) -> str:
         """The name its value is kept under."""
         return self.sets or self.name
+
+    @property
+    def title(self) -> str:
+        """What a manual calls it: what is only the beginning of a name has NAME behind it."""
+        return f"{self.name}NAME" if self.prefix else self.name
 
     @property
     def ours(self) -> bool:
@@ -212,8 +216,7 @@ TLS = (
     Option("psk_file", PATH, None, S, HUP, LATER, note="pre-shared keys are not known"),
 )
 
-PLUGIN = Text(name="PLUGIN")
-NO_PLUGINS = "plugins are not loaded yet"
+PLUGIN, VALUE = Text(name="PLUGIN"), Text(name="VALUE")
 
 SECURITY = (
     Option("per_listener_settings", BOOLEAN, False, G, HUP),
@@ -223,14 +226,13 @@ SECURITY = (
     Option("allow_zero_length_clientid", BOOLEAN, True, S, HUP),
     Option("auto_id_prefix", PREFIX_TEXT, "auto-", S, HUP, repeat=ONCE),
     Option("clientid_prefixes", Text(name="PREFIX"), None, G, HUP),
-    # A plugin is somebody's access check: a broker that starts without it lets in whom the check kept out.
-    Option("plugin", PLUGIN, None, S, status=REFUSED, repeat=ALL, aliases=("auth_plugin",), note=NO_PLUGINS),
-    Option("global_plugin", PLUGIN, None, G, status=REFUSED, repeat=ALL, note=NO_PLUGINS),
-    Option("plugin_load", Text(name="NAME PLUGIN"), None, G, status=REFUSED, repeat=ALL, note=NO_PLUGINS),
-    Option("plugin_use", NAME, None, OPEN, status=REFUSED, repeat=ALL, note=NO_PLUGINS),
-    Option("auth_plugin_deny_special_chars", BOOLEAN, True, P, status=LATER, note=NO_PLUGINS),
-    Option("plugin_opt_", TEXT, None, P, status=LATER, prefix=True, note=NO_PLUGINS),
-    Option("auth_opt_", TEXT, None, P, status=LATER, prefix=True, note=NO_PLUGINS),
+    Option("plugin", PLUGIN, None, S, HUP, repeat=ALL, aliases=("auth_plugin",)),
+    Option("global_plugin", PLUGIN, None, G, HUP, repeat=ALL),
+    Option("plugin_load", Text(name="NAME PLUGIN"), None, G, HUP, repeat=ALL),
+    Option("plugin_use", NAME, None, OPEN, HUP, repeat=ALL),
+    Option("plugin_opt_", VALUE, None, P, HUP, prefix=True),
+    Option("auth_opt_", VALUE, None, P, HUP, prefix=True),
+    Option("auth_plugin_deny_special_chars", BOOLEAN, True, P, HUP),
 )
 
 LIMITS = (

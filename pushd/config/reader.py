@@ -179,9 +179,6 @@ class SettingsFile:
         self._draft.warn(origin, f"{line} is not implemented yet; ignored")
 
     def _obey(self, option: Option, name: str, value: Any, origin: str) -> None:
-        if option.status is Status.REFUSED:
-            told = f"{name} is not implemented yet, and pushd will not start without its protection"
-            raise ConfigError(origin, told)
         shape = self._SHAPING.get(option.name)
         if shape is not None:
             shape(self, value, origin)

@@ -33,13 +33,13 @@ class PageTests(SynchronousTestCase):
         """Each has a heading of its own, with what it takes."""
         for option in OPTIONS:
             if option.status is Status.WORKS and option not in BRIDGES:
-                assert f"\n### `{option.name} {option.kind.notation}`\n" in PAGE, option.name
+                assert f"\n### `{option.title} {option.kind.notation}`\n" in PAGE, option.name
 
     def test_lists_every_option(self) -> None:
         """The table at the end has them all, in the order of the alphabet."""
         table = PAGE[PAGE.index("## All options") :]
-        names = [name.rstrip("*") for name in re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)]
-        assert names == sorted(option.name for option in OPTIONS)
+        names = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+        assert names == [option.title for option in sorted(OPTIONS, key=lambda option: option.name)]
 
     def test_says_what_happens_instead(self) -> None:
         """Of what does not work, the warning is in the manual."""

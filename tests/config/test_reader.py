@@ -6,16 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.config import reader
 from pushd.config.draft import Draft, settle
 from pushd.config.errors import ConfigError
-from pushd.config.options import OPTIONS, Option, Status, find
+from pushd.config.options import OPTIONS, Status
 from pushd.config.reader import SettingsFile, read_settings
 from pushd.config.settings import Settings
 
@@ -411,14 +409,6 @@ class NotImplementedTests(ReaderTestCase):
         text = "connection office\npassword file:/nowhere\nlocal_password ${NOWHERE}\n"
         assert len(self.warnings(text)) == 1
 
-    def test_guards_stop_the_start(self) -> None:
-        """Where leaving an option out would open a door, pushd does not start."""
-        for name in ("plugin", "auth_plugin", "global_plugin"):
-            option = find(name)
-            assert option is not None
-            if option.status is Status.REFUSED:
-                assert "will not start without its protection" in self.refusal(f"listener 1\n{name} x\n")
-
 
 class ShutTests(ReaderTestCase):
     """Listeners that pushd cannot open as they are described."""
@@ -507,20 +497,6 @@ class EnvironmentTests(ReaderTestCase):
 
 class PluginTests(ReaderTestCase):
     """What a file says about plugins, whether or not they can be loaded."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        rows = {
-            name: replace(option, status=Status.WORKS, note="")
-            for option in OPTIONS
-            if "plugin" in option.name or option.prefix
-            for name in (option.name, *option.aliases)
-        }
-        self.patch(reader, "find", lambda name: rows.get(name) or self.prefixed(rows, name) or find(name))
-
-    @staticmethod
-    def prefixed(rows: Mapping[str, Option], name: str) -> Option | None:
-        return next((row for row in rows.values() if row.prefix and name.startswith(row.name)), None)
 
     def plugins(self, text: str) -> list[list[str]]:
         return [[each.plugin for each in door.security.plugins] for door in self.read(text).listeners]
