@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.config.draft import Draft, settle
 from pushd.config.errors import ConfigError
-from pushd.config.options import OPTIONS, Status
+from pushd.config.options import OPTIONS
 from pushd.config.reader import SettingsFile, read_settings
 from pushd.config.settings import Settings
 
@@ -548,9 +548,7 @@ VALUES = ["true", "${A}", "${EMPTY}", "${B} ${A}", "${NO}", "${NO:-2}", "$${A}",
 LINES = st.builds(
     "{} {}".format, st.sampled_from(NAMES), st.text() | st.integers().map(str) | st.sampled_from(VALUES)
 )
-USABLE = [
-    option.name for option in OPTIONS if option.status is not Status.REFUSED and option.name != "include_dir"
-]
+USABLE = [option.name for option in OPTIONS if option.name != "include_dir"]
 VARIABLES = {"A": "1", "EMPTY": "", "B": "${A}"}
 
 
