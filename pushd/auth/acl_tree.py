@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pushd.broker.interfaces import Access
+from pushd.mqtt.topics import MAX_LEVELS
 
 # What a line grants. Tuples, not sets: `in` finds an enumeration's member in them by identity.
 GRANTS: dict[str, tuple[Access, ...]] = {
@@ -82,8 +83,10 @@ class Names:
         whole_levels = self.substitution is Substitution.WHOLE_LEVELS
         if whole_levels and level not in VARIABLES:
             return [level]
-        levels = username.join(part.replace("%c", client_id) for part in level.split("%u")).split("/")
-        return None if whole_levels and len(levels) > 1 else levels
+        text = username.join(part.replace("%c", client_id) for part in level.split("%u"))
+        slashes = text.count("/")
+        # A name may be 65,535 slashes, which no topic has; taking them apart for each message costs 1 ms.
+        return None if slashes >= (1 if whole_levels else MAX_LEVELS) else text.split("/")
 
     def extra_levels(self, variables: int) -> int:
         """How many levels a filter with so many variables may have more than it is written with."""

@@ -260,6 +260,13 @@ class AnywherePatternTests(AclTestCase):
         self.assertTrue(self.reads(Client(None, "attic/lamp"), "home/attic/lamp/on"))
         self.assertFalse(self.reads(Client(None, "attic/lamp"), "home/attic/lamp"))
 
+    def test_name_of_slashes_has_nothing(self) -> None:
+        """No topic is as deep as a name may be."""
+        self.given_acl("pattern %u/#", "pattern a-%c")
+        client = Client("/" * 65_535, "/" * 200)
+        self.assertFalse(self.reads(client, "/" * 199))
+        self.assertFalse(self.subscribes(client, "#"))
+
     def test_wildcard_in_a_name_widens_nothing(self) -> None:
         """The rule is the same as that of 2.1: no pattern holds for such a client (CVE-2017-7650)."""
         self.given_acl("pattern %u/a", "pattern x-%c/b", "pattern all/#", "user +", "topic own")
