@@ -23,7 +23,7 @@ from pushd.broker.counters import Counters
 from pushd.broker.hooks import Decision
 from pushd.broker.interfaces import Access, Credentials, IConnection, IStore, Principal, Verdict
 from pushd.broker.limits import Limits
-from pushd.broker.message import Message
+from pushd.broker.message import Message, source_of
 from pushd.broker.policy import Policy
 from pushd.broker.pressure import Pressure
 from pushd.broker.replay import Replays
@@ -59,6 +59,7 @@ class Broker:
     :ivar sessions: all of them, by client id.
     :ivar online: how many of them have a client.
     :ivar memory_is_scarce: nobody new is let in, and nothing new retained.
+    :ivar policies: those of the listeners, by name.
     :ivar scheduled: the messages that are to be published later.
     """
 
@@ -93,6 +94,8 @@ class Broker:
         self.sessions: dict[str, Session] = {}
         self.online = 0
         self.memory_is_scarce = False
+        self.policies: dict[str, Policy] = {}
+        self._default_policy: Policy | None = None
         self._store_watch = StoreWatch(self)
 
     # Coming and going
@@ -261,7 +264,7 @@ class Broker:
             ``NOT_AUTHORIZED``, ``PACKET_TOO_LARGE``, ``RETAIN_NOT_SUPPORTED``, ``QUOTA_EXCEEDED``: what would
             have to be stored cannot be at the moment.
         """
-        message = Message(policy.mount_point + topic, payload, qos, retain)
+        message = self._make_message(policy, principal, topic, payload, qos, retain)
         return self._judge(policy, principal, message).addCallback(self.publish_durably)
 
     def schedule(
@@ -283,7 +286,7 @@ class Broker:
         :return: fires when it is certain that the message will be published, with ``SUCCESS``, or with the
             reason why it was refused: those of `publish`, and ``QUOTA_EXCEEDED`` if too many wait.
         """
-        message = Message(policy.mount_point + topic, payload, qos, retain)
+        message = self._make_message(policy, principal, topic, payload, qos, retain)
         due_at = self.wheel.seconds() + delay_s
         return self._judge(policy, principal, message).addCallback(self._schedule_durably, id, due_at)
 
@@ -297,6 +300,15 @@ class Broker:
         self.counters.publish_received += 1
         self.counters.publish_bytes_received += len(message.payload)
         return self.store.barrier().addCallback(lambda _: ReasonCode.SUCCESS)
+
+    @staticmethod
+    def _make_message(
+        policy: Policy, principal: Principal, topic: str, payload: bytes, qos: int, retain: bool
+    ) -> Message:
+        message = Message(policy.mount_point + topic, payload, qos, retain)
+        if retain:
+            message.source = source_of(principal.client_id, principal.username, policy.name)
+        return message
 
     def _judge(self, policy: Policy, principal: Principal, message: Message) -> Deferred[Decision]:
         """What becomes of a message of somebody who is no MQTT client, as far as it does not matter when."""
@@ -443,6 +455,21 @@ class Broker:
         verdict = session.policy.authorizer.authorize(session, Access.READ, topic)
         return verdict is ReasonCode.SUCCESS
 
+    def is_still_good(self, message: Message) -> bool:
+        """
+        Whether who has retained a message might still publish it (``check_retain_source``). An answer that
+        comes later is none, and when it was published it was yes.
+        """
+        source = message.source
+        if source is None or not self.limits.check_retain_source:
+            return True
+        policy = self.policies.get(source.listener, self._default_policy)
+        verdict = None if policy is None else self.may_write(policy, source, message.topic)
+        if isinstance(verdict, Deferred):
+            verdict.addErrback(lambda _: None)
+            return True
+        return verdict is ReasonCode.SUCCESS
+
     def access_rules_changed(self) -> None:
         """Passwords or access rules were replaced: forget every verdict that was remembered."""
         self.router.forget_routes()
@@ -467,6 +494,7 @@ class Broker:
 
         :param default_policy: holds for kept sessions until their client comes back.
         """
+        self._default_policy = default_policy
         loaded = self.store.load()
         if not isinstance(loaded, Deferred):
             loaded = succeed(loaded)

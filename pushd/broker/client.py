@@ -284,6 +284,8 @@ class Client:
 
     def _publish(self, packet: Publish, topic: str, code: Verdict) -> None:
         message = Message(topic, packet.payload, packet.qos, packet.retain)
+        if packet.retain:
+            message.source = self.session.source
         if packet.properties:
             self._pass_properties(packet, message)
         hook = self.policy.hooks.publish

@@ -9,8 +9,9 @@ nothing is encoded again. What differs between subscribers (QoS, RETAIN, subscri
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pushd.mqtt.codes import PropertyId
 from pushd.mqtt.packets import Properties
@@ -31,6 +32,18 @@ PASSED_ON = (
 )
 
 
+class Source(NamedTuple):
+    """Who published something, as far as access rules care: a `pushd.broker.interfaces.Principal`."""
+
+    client_id: str
+    username: str | None
+    listener: str  # the name of its policy
+
+
+# One bridge may retain a million messages: they all have the same.
+source_of = lru_cache(maxsize=1024)(Source)
+
+
 class Message:
     """
     :ivar topic: the topic name, mount point included.
@@ -38,6 +51,7 @@ class Message:
     :ivar retain: the RETAIN flag it is delivered with.
     :ivar properties: those of version 5 that a server passes on, or ``None``.
     :ivar expires_at: in the broker's seconds, or ``None``; from then on nobody is sent it.
+    :ivar source: of one that is to be retained, who did so; ``None``: nobody who could lose the right to it.
     :ivar subscription_ids: of the subscriptions that it is delivered for (v5 [MQTT-3.3.4-3]).
     :ivar shared: the group that it was given to one member of, and the message as the group got it.
     :ivar image_v3: what `encode_v3` made, or the very bytes that came in; ``None`` until needed.
@@ -54,6 +68,7 @@ class Message:
         "qos",
         "retain",
         "shared",
+        "source",
         "subscription_ids",
         "topic",
     )
@@ -73,6 +88,7 @@ class Message:
         self.retain = retain
         self.properties = properties
         self.expires_at = expires_at
+        self.source: Source | None = None
         self.subscription_ids: tuple[int, ...] = ()
         self.shared: tuple[SharedGroup, Message] | None = None
         self.image_v3: tuple[bytes, bytes] | None = None

@@ -103,7 +103,9 @@ class Replay:
         qos = self._broker.limits.delivery_qos(message.qos, self._subscription.qos)
         if not self._has_room(qos):
             return False
-        if self._broker.may_read(self._session, topic):
+        broker = self._broker
+        is_good = message.source is None or broker.is_still_good(message)
+        if is_good and broker.may_read(self._session, topic):
             self._session.deliver(self._marked(message, qos))
             self.cost += 1 + (len(message.payload) >> 10)
         return True

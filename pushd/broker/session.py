@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from pushd.broker import records
-from pushd.broker.message import Message
+from pushd.broker.message import Message, Source, source_of
 from pushd.broker.outline import Outline
 from pushd.broker.sleep import Sleep
 from pushd.mqtt.codes import ReasonCode
@@ -139,6 +139,11 @@ class Session:
     def persistent(self) -> bool:
         """Whether it outlives its connection, so that its state is recorded."""
         return self.expiry_s != 0.0
+
+    @property
+    def source(self) -> Source:
+        """What is remembered of it together with what it has retained."""
+        return source_of(self.client_id, self.username, self.policy.name)
 
     @property
     def waiting_messages(self) -> int:

@@ -38,9 +38,12 @@ class Will:
         """The message, as of now: its expiry counts from when it is published (v5 §3.1.3.2.4)."""
         fields = self._fields
         expires_at = None if self._expiry_s is None else self._broker.expires_at(self._expiry_s)
-        return Message(
+        message = Message(
             fields.topic, fields.payload, fields.qos, fields.retain, passed_on(fields.properties), expires_at
         )
+        if message.retain:
+            message.source = self.session.source
+        return message
 
     def record(self) -> WillSet:
         """What a store remembers of it."""

@@ -258,14 +258,7 @@ LIMITS = (
         status=NO_EFFECT,
         note="retained messages go by themselves as soon as they expire",
     ),
-    Option(
-        "check_retain_source",
-        BOOLEAN,
-        True,
-        G,
-        status=LATER,
-        note="who may read a retained message gets it, whoever published it",
-    ),
+    Option("check_retain_source", BOOLEAN, True, G, HUP),
     Option("memory_limit", Integer(0, 2**63 - 1, unit="bytes"), 0, G, HUP),
     Option(
         "packet_buffer_size",

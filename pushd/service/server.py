@@ -146,6 +146,7 @@ class Server(Service):
         """Go by these settings, as far as they are not the doors' own."""
         self._settings = settings
         self.broker.limits = limits_of(settings.limits)
+        self.broker.policies = {door.policy.name: door.policy for door in self.doors.all}
         for door in self.doors.all:
             door.log(
                 connections=settings.log.connection_messages and self._log.writes("notice"),

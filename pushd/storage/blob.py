@@ -4,8 +4,9 @@ A batch as bytes: what the journal has of it.
 It is a MessagePack map (https://msgpack.org). What a batch says nothing of is left out:
 
     payloads       [bytes, ...], each once, however many messages have it
-    messages       [[payload, topic, qos, retain, properties, expires_at, subscription_ids], ...];
-                   `payload` is a place in `payloads`; properties as in the tables
+    messages       [[payload, topic, qos, retain, properties, expires_at, subscription_ids, source], ...];
+                   `payload` is a place in `payloads`; properties and source as in the tables; source is
+                   left out where there is none, as it was by versions that did not know it
     opened         [[session, client_id, username, expiry_s], ...]
     left           [[session, at], ...]
     ended          [session, ...]
@@ -38,7 +39,15 @@ from pushd.mqtt.packets import SubscriptionRequest
 from pushd.mqtt.packets import Will as WillFields
 from pushd.mqtt.properties import WILL
 from pushd.storage.batch import Batch, Key
-from pushd.storage.rows import DamagedRow, Times, read_message, read_properties, written_properties
+from pushd.storage.rows import (
+    DamagedRow,
+    Times,
+    read_message,
+    read_properties,
+    read_source,
+    written_properties,
+    written_source,
+)
 
 # SQLite's integers have 64 bits with a sign.
 _MAX = 2**63 - 1
@@ -101,17 +110,17 @@ class _Messages(dict[Any, int]):
             self.payloads.append(payload)
             self.payload_bytes += len(payload)
         place = self[message] = len(self.rows)
-        self.rows.append(
-            (
-                payload_place,
-                message.topic,
-                message.qos,
-                message.retain,
-                written_properties(message.properties) if message.properties else None,
-                None if expires_at is None else expires_at + self._offset,
-                message.subscription_ids,
-            )
+        row = (
+            payload_place,
+            message.topic,
+            message.qos,
+            message.retain,
+            written_properties(message.properties) if message.properties else None,
+            None if expires_at is None else expires_at + self._offset,
+            message.subscription_ids,
         )
+        source = message.source
+        self.rows.append(row if source is None else (*row, written_source(source)))
         return place
 
 
@@ -214,12 +223,13 @@ class _Reader:
 
     def _message(
         self, payloads: tuple[Any, ...], place: int, topic: Any, qos: Any, retain: Any,
-        properties: Any, expires_at: Any, ids: Any,
+        properties: Any, expires_at: Any, ids: Any, source: Any = None,
     ) -> Message:  # fmt: skip
         expires_at = _seconds_or_none(expires_at)
         message = read_message(topic, payloads[_number(place)], properties, expires_at, self._times)
         message.qos, message.retain = int(QoS(qos)), bool(retain)
         message.subscription_ids = tuple(map(_number, ids))
+        message.source = read_source(_text_or_none(source))
         return message
 
     def _at(self, place: int | None) -> Message | None:

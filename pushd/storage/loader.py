@@ -14,7 +14,7 @@ from pushd.mqtt.codes import QoS, RetainHandling
 from pushd.mqtt.packets import SubscriptionRequest
 from pushd.mqtt.packets import Will as WillFields
 from pushd.mqtt.properties import WILL
-from pushd.storage.rows import DamagedRow, Times, read_message, read_properties
+from pushd.storage.rows import DamagedRow, Times, read_message, read_properties, read_source
 from pushd.storage.writer import Places
 
 
@@ -103,11 +103,11 @@ class Loader:
 
     def _retained(self) -> Iterable[Message]:
         rows = self._connection.execute(
-            "SELECT topic, payload, properties, expires_at, qos, retain FROM retained ORDER BY rowid"
+            "SELECT topic, payload, properties, expires_at, qos, retain, source FROM retained ORDER BY rowid"
         )
-        for topic, payload, properties, expires_at, qos, retain in rows:
+        for topic, payload, properties, expires_at, qos, retain, source in rows:
             message = read_message(topic, payload, properties, expires_at, self._times)
-            message.qos, message.retain = qos, bool(retain)
+            message.qos, message.retain, message.source = qos, bool(retain), read_source(source)
             yield message
 
     def _wills(self) -> Iterable[r.WillSet]:
@@ -120,9 +120,9 @@ class Loader:
 
     def _scheduled(self) -> Iterable[r.MessageScheduled]:
         rows = self._connection.execute(
-            "SELECT id, due_at, topic, payload, properties, expires_at, qos, retain FROM scheduled"
+            "SELECT id, due_at, topic, payload, properties, expires_at, qos, retain, source FROM scheduled"
         )
-        for id, due_at, topic, payload, properties, expires_at, qos, retain in rows:
+        for id, due_at, topic, payload, properties, expires_at, qos, retain, source in rows:
             message = read_message(topic, payload, properties, expires_at, self._times)
-            message.qos, message.retain = qos, bool(retain)
+            message.qos, message.retain, message.source = qos, bool(retain), read_source(source)
             yield r.MessageScheduled(id, due_at - self._times.offset, message)

@@ -6,6 +6,7 @@ Nothing here knows of batches or files; `pushd.storage.writer` writes with it, `
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from pushd.broker.message import Message
+from pushd.broker.message import Message, Source, source_of
 from pushd.mqtt.codes import PacketType
 from pushd.mqtt.errors import MQTTError
 from pushd.mqtt.packets import Properties
@@ -83,6 +84,27 @@ def read_ids(text: str | None) -> tuple[int, ...]:
         return tuple(map(int, text.split()))
     except ValueError as problem:
         raise DamagedRow(f"subscription identifiers: {problem}") from problem
+
+
+def written_source(source: Source | None) -> str | None:
+    """Who published something, for a row."""
+    return None if source is None else json.dumps(source, ensure_ascii=False)
+
+
+@lru_cache(maxsize=1024)
+def read_source(text: str | None) -> Source | None:
+    """
+    :raises DamagedRow: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        client_id, username, listener = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as problem:
+        raise DamagedRow(f"source: {problem}") from problem
+    if not (type(client_id) is type(listener) is str and type(username) in (str, type(None))):
+        raise DamagedRow(f"source: {text}")
+    return source_of(client_id, username, listener)
 
 
 def read_message(

@@ -17,7 +17,7 @@ from pushd.mqtt.codes import PacketType
 from pushd.mqtt.properties import WILL
 from pushd.storage.blob import unpack
 from pushd.storage.loader import Loader
-from pushd.storage.rows import DamagedRow, Times, read_ids, read_properties
+from pushd.storage.rows import DamagedRow, Times, read_ids, read_properties, read_source
 from pushd.storage.writer import write
 
 Row = tuple[Any, ...]
@@ -34,7 +34,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "retained": {
         "topic": _TEXT, "payload": _BYTES, "qos": _NUMBER, "retain": _NUMBER, "properties": _BYTES_OR_NOT,
-        "expires_at": _TIME_OR_NOT,
+        "expires_at": _TIME_OR_NOT, "source": _TEXT_OR_NOT,
     },
     "wills": {
         "client_id": _TEXT, "username": _TEXT_OR_NOT, "topic": _TEXT, "payload": _BYTES, "qos": _NUMBER,
@@ -43,6 +43,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "scheduled": {
         "id": _TEXT, "due_at": (float,), "topic": _TEXT, "payload": _BYTES, "qos": _NUMBER,
         "retain": _NUMBER, "properties": _BYTES_OR_NOT, "expires_at": _TIME_OR_NOT,
+        "source": _TEXT_OR_NOT,
     },
     "bodies": {
         "id": _NUMBER, "topic": _TEXT, "payload": _BYTES, "properties": _BYTES_OR_NOT,
@@ -144,12 +145,22 @@ def _close_gaps(into: sqlite3.Connection) -> None:
 def _rows(damaged: sqlite3.Connection, into: sqlite3.Connection, table: str) -> Iterator[Row]:
     """What can be read of a table. A row may come twice."""
     key, second = list(TABLES[table])[:2]
+    columns = _columns(damaged, table)
     if key != "session":
         # In the order of the pages, whatever else the table has an index for.
-        yield from _from_both_ends(damaged, table, TABLES[table], "", "rowid", ())
+        yield from _from_both_ends(damaged, table, columns, "", "rowid", ())
         return
     for (number,) in into.execute("SELECT id FROM sessions").fetchall():
-        yield from _from_both_ends(damaged, table, TABLES[table], "WHERE session = ?", second, (number,))
+        yield from _from_both_ends(damaged, table, columns, "WHERE session = ?", second, (number,))
+
+
+def _columns(damaged: sqlite3.Connection, table: str) -> list[str]:
+    """What to read of a table: a file of an older version may not have all of it."""
+    try:
+        there = [name for name, *_ in damaged.execute(f"SELECT * FROM {table} LIMIT 0").description]
+    except sqlite3.Error:
+        return list(TABLES[table])
+    return [column if column in there else "NULL" for column in TABLES[table]]
 
 
 def _from_both_ends(
@@ -186,6 +197,8 @@ def _check(table: str, row: Row) -> None:
             read_properties(value, WILL if table == "wills" else PacketType.PUBLISH)
         if column == "subscription_ids":
             read_ids(value)
+        if column == "source":
+            read_source(value)
 
 
 def _count(into: sqlite3.Connection, table: str) -> int:

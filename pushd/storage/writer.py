@@ -13,7 +13,7 @@ from typing import Any
 
 from pushd.broker.message import Message
 from pushd.storage.batch import Batch, Key
-from pushd.storage.rows import Statement, Times, written_ids, written_properties
+from pushd.storage.rows import Statement, Times, written_ids, written_properties, written_source
 
 Row = tuple[Any, ...]
 
@@ -58,13 +58,15 @@ FORGET_SENT = Statement(f"DELETE FROM inflight WHERE (session, packet_id) IN ({_
 HOLD = Statement("INSERT OR REPLACE INTO received (session, packet_id) VALUES {rows}", 2)
 LET_GO = Statement(f"DELETE FROM received WHERE (session, packet_id) IN ({_PAIRS})", 2)
 RETAIN = Statement(
-    "INSERT OR REPLACE INTO retained (topic, payload, qos, retain, properties, expires_at) VALUES {rows}", 6
+    "INSERT OR REPLACE INTO retained (topic, payload, qos, retain, properties, expires_at, source)"
+    " VALUES {rows}",
+    7,
 )
 CLEAR = Statement("DELETE FROM retained WHERE topic IN (SELECT column1 FROM (VALUES {rows}))", 1)
 SCHEDULE = Statement(
-    "INSERT OR REPLACE INTO scheduled (id, due_at, topic, payload, qos, retain, properties, expires_at)"
-    " VALUES {rows}",
-    8,
+    "INSERT OR REPLACE INTO scheduled"
+    " (id, due_at, topic, payload, qos, retain, properties, expires_at, source) VALUES {rows}",
+    9,
 )
 UNSCHEDULE = Statement("DELETE FROM scheduled WHERE id IN (SELECT column1 FROM (VALUES {rows}))", 1)
 GIVE_WILL = Statement(
@@ -219,6 +221,7 @@ def _write_retained(connection: sqlite3.Connection, batch: Batch, times: Times) 
                 int(message.retain),
                 written_properties(message.properties),
                 times.written(message.expires_at),
+                written_source(message.source),
             )
             for topic, message in batch.retained.items()
             if message is not None
@@ -240,6 +243,7 @@ def _write_scheduled(connection: sqlite3.Connection, batch: Batch, times: Times)
                 int(scheduled.message.retain),
                 written_properties(scheduled.message.properties),
                 times.written(scheduled.message.expires_at),
+                written_source(scheduled.message.source),
             )
             for id, scheduled in batch.scheduled.items()
             if scheduled is not None

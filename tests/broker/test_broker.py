@@ -306,6 +306,75 @@ class RetainedTests(SynchronousTestCase):
         self.assertEqual(10, len(peer.received()))
 
 
+class RetainSourceTests(SynchronousTestCase):
+    """The option check_retain_source: whoever has retained a message must still be allowed to publish it"""
+
+    def setUp(self) -> None:
+        self.rules = Rules()
+        self.rig = Rig(authorizer=self.rules)
+
+    def seen(self) -> list[str]:
+        """What a new client gets that subscribes to everything."""
+        peer = self.rig.connect()
+        peer.subscribe("#")
+        return sorted(packet.topic for packet in peer.received() if isinstance(packet, Publish))
+
+    def forbid(self, *client_ids: str) -> None:
+        self.rules.refused |= {(Access.WRITE, "t", client_id) for client_id in client_ids}
+
+    def test_not_any_more(self) -> None:
+        """What ada left behind is not sent once she may not write there; what bob leaves there then is."""
+        ada, bob = self.rig.connect("ada"), self.rig.connect("bob")
+        ada.publish("t", b"x", retain=True)
+        ada.publish("u", b"x", retain=True)
+        self.assertEqual(["t", "u"], self.seen())
+        self.forbid("ada")
+        self.assertEqual(["u"], self.seen())
+        bob.publish("t", b"x", retain=True)
+        self.assertEqual(["t", "u"], self.seen())
+
+    def test_after_a_restart(self) -> None:
+        """Who it was is remembered; the default listener's rules count if the one it came by is gone."""
+        self.rig.connect("ada").publish("t", b"x", retain=True)
+        self.rig = Rig(authorizer=self.rules, store=self.rig.store)
+        self.assertEqual(["t"], self.seen())
+        self.forbid("ada")
+        self.assertEqual([], self.seen())
+
+    def test_by_the_rules_of_its_listener(self) -> None:
+        """Each listener may have an ACL of its own."""
+        self.rig.connect("ada").publish("t", b"x", retain=True)
+        self.rig.broker.policies = {"a test": Policy("a test", Doorkeeper(), Rules({(Access.WRITE, "t")}))}
+        self.assertEqual([], self.seen())
+
+    def test_wills_and_callers_of_the_gateway(self) -> None:
+        """They are somebody, too."""
+        will = Will("t", b"x", QoS.AT_MOST_ONCE, retain=True)
+        self.rig.connect("ada", will=will).drop()
+        caller = Credentials("", "carl", None)
+        self.rig.broker.publish(self.rig.policy, caller, "u", b"x", 0, True)
+        self.assertEqual(["t", "u"], self.seen())
+        self.forbid("ada")
+        self.rules.refused.add((Access.WRITE, "u", ""))
+        self.assertEqual([], self.seen())
+
+    def test_switched_off(self) -> None:
+        """Then only the reader is asked for."""
+        self.rig.connect("ada").publish("t", b"x", retain=True)
+        self.forbid("ada")
+        self.rig.broker.limits = Limits(check_retain_source=False)
+        self.assertEqual(["t"], self.seen())
+
+    def test_rules_that_take_their_time(self) -> None:
+        """They said yes when it was published; nobody is made to wait for them again."""
+        self.rig.connect("ada").publish("t", b"x", retain=True)
+        later: Deferred[Verdict] = Deferred()
+        self.rig.broker.policies = {"a test": Policy("a test", Doorkeeper(), Rules(later=later))}
+        self.assertEqual(["t"], self.seen())
+        later.errback(ValueError("nobody listens"))
+        self.assertIsNone(self.successResultOf(later))
+
+
 class OwnTopicsTests(SynchronousTestCase):
     """``$SYS`` is the broker's own"""
 

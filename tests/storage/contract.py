@@ -21,7 +21,7 @@ from zope.interface.verify import verifyObject
 
 from pushd.broker import records as r
 from pushd.broker.interfaces import IStore
-from pushd.broker.message import Message
+from pushd.broker.message import Message, Source
 from pushd.mqtt.codes import PropertyId, QoS, RetainHandling
 from pushd.mqtt.packets import SubscriptionRequest, Will
 
@@ -48,6 +48,11 @@ def plain(message: Message | None) -> tuple[object, ...] | None:
     )
 
 
+def kept(message: Message) -> tuple[object, ...]:
+    """The same of one that is, or will be, retained: who did so counts, too."""
+    return (*(plain(message) or ()), message.source)
+
+
 def picture(state: r.SavedState, messages: Mapping[str, r.SavedMessages]) -> dict[str, Any]:
     """
     A saved state as something that can be compared, orders included.
@@ -55,7 +60,7 @@ def picture(state: r.SavedState, messages: Mapping[str, r.SavedMessages]) -> dic
     :param messages: of each session.
     """
     return {
-        "retained": {topic: plain(message) for topic, message in state.retained.items()},
+        "retained": {topic: kept(message) for topic, message in state.retained.items()},
         "sessions": {
             session.client_id: (
                 session.username,
@@ -103,7 +108,13 @@ def outline_of(messages: r.SavedMessages) -> tuple[object, ...]:
 
 def later(scheduled: r.MessageScheduled) -> tuple[object, ...]:
     """What a store must keep of a message that is to be published later."""
-    return scheduled.id, round(scheduled.due_at, 3), plain(scheduled.message)
+    return scheduled.id, round(scheduled.due_at, 3), kept(scheduled.message)
+
+
+def signed_by(message: Message, source: Source | None) -> Message:
+    """The same message, as somebody's."""
+    message.source = source
+    return message
 
 
 def options(added: r.SubscriptionAdded) -> tuple[object, ...]:
@@ -244,7 +255,7 @@ class Model:
 
     def picture(self) -> dict[str, Any]:
         return {
-            "retained": {topic: plain(message) for topic, message in self.retained.items()},
+            "retained": {topic: kept(message) for topic, message in self.retained.items()},
             "sessions": {
                 client_id: (
                     username,
@@ -270,6 +281,8 @@ messages = st.builds(
     st.sampled_from([None, {PropertyId.CONTENT_TYPE: "text/plain", PropertyId.USER_PROPERTY: [("a", "1")]}]),
     st.sampled_from([None, 12.25, 86_400.5]),
 )  # fmt: skip
+sources = st.sampled_from([None, Source("ada", None, "port 1883"), Source("", "ü'\"", "unix:/é")])
+signed = st.builds(signed_by, messages, sources)
 variants = st.builds(
     Message.variant, messages, st.integers(0, 2), st.booleans(), st.sampled_from([(), (1,), (268_435_455, 2)])
 )
@@ -297,11 +310,11 @@ CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "acknowledge": (client_ids, packet_ids),
     "receive": (client_ids, packet_ids),
     "finish": (client_ids, packet_ids),
-    "retain": (messages,),
+    "retain": (signed,),
     "clear": (topics,),
     "give_will": (client_ids, usernames, wills),
     "take_will": (client_ids,),
-    "schedule": (schedule_ids, st.sampled_from([0.0, 1.5, 2_000.25]), messages),
+    "schedule": (schedule_ids, st.sampled_from([0.0, 1.5, 2_000.25]), signed),
     "unschedule": (schedule_ids,),
 }
 NEED_NO_SESSION = ("open", "retain", "clear", "give_will", "take_will", "schedule", "unschedule")
@@ -468,7 +481,16 @@ class StoreContract:
         """The last one of each topic; a topic that was cleared has none."""
         self.record(*[r.RetainedSet(Message("t", b"%d" % n, n, True)) for n in range(3)])
         self.record(r.RetainedSet(Message("u", b"x")), r.RetainedCleared("u"))
-        self.check({"t": ("t", b"2", 2, True, {}, None, ())}, self.kept()["retained"])
+        self.check({"t": ("t", b"2", 2, True, {}, None, (), None)}, self.kept()["retained"])
+
+    def test_who_retained_it(self) -> None:
+        """Comes back with it, also when it was scheduled before."""
+        source = Source("ada's phone", "ada", "port 1883")
+        self.record(r.RetainedSet(signed_by(Message("t", b"x", 1, True), source)))
+        self.record(r.MessageScheduled("1", 5.0, signed_by(Message("u", b"y", 1, True), source)))
+        everything = self.kept()
+        self.check(source, everything["retained"]["t"][-1])
+        self.check(source, everything["scheduled"]["1"][-1][-1])
 
     def test_client_that_left(self) -> None:
         """When it did is kept until it is back, so that a restart does not lengthen its session's life."""
@@ -509,7 +531,7 @@ class StoreContract:
         message = Message("t", b"x", 1, True, {PropertyId.CONTENT_TYPE: "text/plain"}, expires_at=60.0)
         self.record(*[r.MessageScheduled(id, 12.5, message) for id in ("a", "b", "a")])
         self.record(r.ScheduleEnded("b"), r.ScheduleEnded("c"))
-        self.check({"a": ("a", 12.5, plain(message))}, self.kept()["scheduled"])
+        self.check({"a": ("a", 12.5, kept(message))}, self.kept()["scheduled"])
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(steps, min_size=1, max_size=3))

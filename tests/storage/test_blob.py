@@ -17,7 +17,7 @@ from pushd.storage.batch import Batch
 from pushd.storage.blob import pack, unpack
 from pushd.storage.journal import Journal
 from pushd.storage.rows import DamagedRow, Times
-from tests.storage.contract import Model, journal, later, options, plain, steps
+from tests.storage.contract import Model, journal, kept, later, options, plain, steps
 
 TIMES = Times(1_800_000_000.0)
 ROOM = 1 << 30
@@ -45,7 +45,7 @@ def seen(batch: Batch) -> dict[str, Any]:
     picture["inflight"] = [
         (key, plain(sent) if isinstance(sent, Message) else sent) for key, sent in batch.inflight.items()
     ]
-    picture["retained"] = {topic: plain(message) for topic, message in batch.retained.items()}
+    picture["retained"] = {topic: message and kept(message) for topic, message in batch.retained.items()}
     picture["subscriptions"] = {key: old and options(old) for key, old in batch.subscriptions.items()}
     picture["wills"] = {client_id: will and will.fields for client_id, will in batch.wills.items()}
     picture["scheduled"] = {id: message and later(message) for id, message in batch.scheduled.items()}
@@ -88,6 +88,23 @@ class RoundTripTests(SynchronousTestCase):
         scheduled = again.scheduled["a"]
         assert scheduled is not None
         self.assertEqual(({7: -95.0}, -94.0), (again.left, scheduled.due_at))
+
+
+class OlderVersionTests(SynchronousTestCase):
+    """What an older pushd has packed"""
+
+    def test_nobody_was_remembered(self) -> None:
+        """A journal of version 2 does not say who has retained a message."""
+        blob = msgpack.packb(
+            {
+                "payloads": [b"x"],
+                "messages": [[0, "t", 1, True, None, None, []]],
+                "retained": [["t", 0]],
+            }
+        )
+        message = unpack(1, blob, TIMES).retained["t"]
+        assert message is not None
+        self.assertEqual(("t", b"x", None), (message.topic, message.payload, message.source))
 
 
 class NonsenseTests(SynchronousTestCase):

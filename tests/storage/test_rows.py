@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.broker.message import Source
 from pushd.mqtt.codes import PropertyId
 from pushd.mqtt.packets import Properties
 from pushd.storage.rows import (
@@ -16,8 +17,10 @@ from pushd.storage.rows import (
     Times,
     read_ids,
     read_properties,
+    read_source,
     written_ids,
     written_properties,
+    written_source,
 )
 
 
@@ -53,6 +56,23 @@ class ReadTests(SynchronousTestCase):
     def test_subscription_identifiers(self, ids: tuple[int, ...]) -> None:
         """They come back."""
         self.assertEqual(ids, read_ids(written_ids(ids)))
+
+    def test_sources(self) -> None:
+        """Who published something comes back as it was; what is none is damage."""
+        for source in (None, Source("ada", None, "port 1883"), Source('é"', "", "unix:/x")):
+            self.assertEqual(source, read_source(written_source(source)))
+        for nonsense in (
+            "",
+            "x",
+            "1",
+            "[]",
+            '["a"]',
+            '["a", 1, "b"]',
+            '[1, "a", "b"]',
+            '{"a": 1}',
+            "[" * 9999,
+        ):
+            self.assertRaises(DamagedRow, read_source, nonsense)
 
     def test_properties(self) -> None:
         """They come back; none are NULL."""
