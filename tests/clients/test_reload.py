@@ -11,6 +11,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.ctl.certs import CertificateFolder
+from pushd.mqtt.codes import Version
+from pushd.mqtt.packets import Connect
+from pushd.mqtt.writer import encode
 from tests.clients.furniture import (
     ADA,
     BOB,
@@ -23,6 +26,7 @@ from tests.clients.furniture import (
     pushctl_passwd,
     run,
 )
+from tests.clients.traffic import Traffic
 from tests.processes import start_pushd
 
 SETTINGS = """\
@@ -45,6 +49,7 @@ ACL = (
     "user phone\ntopic #\n\nuser tablet\ntopic #\n"
 )
 EVE = ("-u", "eve", "-P", "apple")
+FAREWELL = b"\xe0\x1c\x98\x1a\x1f\0\x17the listener was closed"  # DISCONNECT, Administrative action
 
 
 class ReloadTestCase(SynchronousTestCase):
@@ -330,6 +335,49 @@ class FarewellTests(ReloadTestCase):
         self.publish("a", "end", *ADA)
         tablet.until("end")
         self.assertEqual(tablet.log().count("sending CONNECT"), 1)
+
+
+class LoadTests(ReloadTestCase):
+    """Reloads while many talk"""
+
+    first = SETTINGS
+    second = (
+        "max_inflight_messages 10\nmax_packet_size 100000\nlog_type error\nlog_type notice\n"
+        + SETTINGS.replace("{http} 127.0.0.1", "{http} 127.0.0.1\nmax_connections 10").replace(
+            "listener {mqtt} 127.0.0.1\n", "listener {mqtt} 127.0.0.1\nmax_qos 1\nmax_connections 500\n"
+        )
+        + "listener {more} 127.0.0.1\n"
+    )
+
+    def guest(self) -> socket.socket:
+        """Somebody who comes in by the listener that is there now and then."""
+        guest = socket.create_connection(("127.0.0.1", self.broker.port("more")), 10)
+        self.addCleanup(guest.close)
+        guest.sendall(encode(Connect(Version.V5, "guest", username="bob", password=b"hunter2"), Version.V5))
+        self.assertEqual(guest.recv(1), b"\x20")
+        return guest
+
+    def test_hundred_reloads(self) -> None:
+        """
+        50 pairs do not lose a message, and none of them its connection, while settings, rules and listeners
+        change a hundred times, and the files are broken now and then.
+        """
+        ada = {"username": "ada", "password": b"secret"}
+        with Traffic(self.broker.port("mqtt"), 50, **ada) as traffic:
+            for number in range(50):
+                self.broker.write_settings(self.second)
+                self.write("acl", ACL + f"\nuser bob\ntopic read extra/{number}\n")
+                self.reload()
+                guest = self.guest()
+                if number % 10 == 5:
+                    self.write("acl", "nonsense\n")
+                    self.assertIn("Nothing was reloaded: acl:1", self.broker.reload())
+                self.broker.write_settings(self.first)
+                self.write("acl", ACL)
+                self.reload()
+                self.assertTrue(b"".join(iter(lambda: guest.recv(100), b"")).endswith(FAREWELL))
+        self.assertEqual(traffic.problems, [])
+        self.assertGreater(traffic.count, 1000)
 
 
 class SignalTests(ReloadTestCase):
