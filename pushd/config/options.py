@@ -268,7 +268,7 @@ LIMITS = (
         aliases=("websockets_headers_size",),
         note="buffers have the size of what is in them",
     ),
-    Option("set_tcp_nodelay", BOOLEAN, True, G),  # unlike Mosquitto; conf/pushd.conf says why
+    Option("set_tcp_nodelay", BOOLEAN, True, G, HUP),  # unlike Mosquitto; conf/pushd.conf says why
     Option(
         "retry_interval",
         Anything(),

@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -255,6 +256,15 @@ class ListenerTests(ReloadTestCase):
         self.assertEqual(self.publish("a", "b").status, 5)
         self.assertEqual(self.publish("a", "b", *ADA).status, 0)
 
+    def test_no_log_file(self) -> None:
+        """A log file that cannot be opened keeps all as it was, listeners too."""
+        self.broker.write_settings(SETTINGS + "listener {more} 127.0.0.1\nlog_dest file nowhere/log\n")
+        self.assertRegex(
+            self.broker.reload(), "Nothing was reloaded: log_dest file .*nowhere/log: No such file"
+        )
+        self.assertTrue(self.refused("more"))
+        self.assertEqual(self.publish("a", "b", *ADA).status, 0)
+
     def test_tls_switched_on(self) -> None:
         """The port is never closed, but it speaks something else, and whoever is inside has to go."""
         plain = self.subscriber("-t", "#", *ADA)
@@ -357,13 +367,16 @@ class LoadTests(ReloadTestCase):
         self.assertEqual(guest.recv(1), b"\x20")
         return guest
 
+    def all_from(self, client: socket.socket) -> bytes:
+        """What a connection has to say until it ends."""
+        return b"".join(iter(partial(client.recv, 100), b""))
+
     def test_hundred_reloads(self) -> None:
         """
         50 pairs do not lose a message, and none of them its connection, while settings, rules and listeners
         change a hundred times, and the files are broken now and then.
         """
-        ada = {"username": "ada", "password": b"secret"}
-        with Traffic(self.broker.port("mqtt"), 50, **ada) as traffic:
+        with Traffic(self.broker.port("mqtt"), 50, "ada", b"secret") as traffic:
             for number in range(50):
                 self.broker.write_settings(self.second)
                 self.write("acl", ACL + f"\nuser bob\ntopic read extra/{number}\n")
@@ -375,7 +388,7 @@ class LoadTests(ReloadTestCase):
                 self.broker.write_settings(self.first)
                 self.write("acl", ACL)
                 self.reload()
-                self.assertTrue(b"".join(iter(lambda: guest.recv(100), b"")).endswith(FAREWELL))
+                self.assertTrue(self.all_from(guest).endswith(FAREWELL))
         self.assertEqual(traffic.problems, [])
         self.assertGreater(traffic.count, 1000)
 

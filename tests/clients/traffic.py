@@ -1,6 +1,6 @@
 """
-Pairs of clients that talk all the time, in a thread of their own: one publishes at QoS 1, one message after the
-other is acknowledged; the other must get each of them once, in its order.
+Pairs of clients that talk all the time, in a thread of their own: one publishes at QoS 1, one message after
+the other is acknowledged; the other must get each of them once, in its order.
 
     with Traffic(port, pairs=50, username="ada", password=b"secret") as traffic:
         ...

@@ -16,7 +16,7 @@ from pushd.broker.interfaces import AuthStep, Credentials
 from pushd.config.reader import read_settings
 from pushd.config.settings import Settings
 from pushd.ctl.certs import CertificateFolder
-from pushd.mqtt.codes import ReasonCode
+from pushd.mqtt.codes import ReasonCode, Version
 from pushd.service.assembly import Door, Logins, read_files
 from pushd.service.gate import Gate
 from pushd.storage.memory import MemoryStore
@@ -120,3 +120,39 @@ class EntranceTests(DoorTestCase):
             door = self.door("listener 1883", "allow_anonymous true", line)
             turns = [door.entrance.admit(9, "192.0.2.9") for _ in range(3000)]
             self.assertEqual(None in turns, limited)
+
+
+class PolicyTests(DoorTestCase):
+    """What clients are told, and what a reload makes of it"""
+
+    OPEN = ("listener 1883", "allow_anonymous true")
+
+    def test_told_once(self) -> None:
+        """Who is in keeps the mount point and the QoS of its CONNECT; who comes now has the new ones."""
+        door = self.door(*self.OPEN, "mount_point a/")
+        old = door.policy
+        self.use(door, self.read(*self.OPEN, "mount_point b/", "max_qos 1"))
+        self.assertEqual(("a/", 2), (old.mount_point, old.max_qos))
+        self.assertEqual(("b/", 1), (door.policy.mount_point, door.policy.max_qos))
+        self.assertEqual({old, door.policy}, set(door.policies))
+
+    def test_the_same_for_everybody(self) -> None:
+        """Rules, methods and log lines are those of now, whenever a client came."""
+        door = self.door(*self.OPEN)
+        old = door.policy
+        self.use(door, self.read(*self.OPEN, "max_qos 1", "password_file {folder}/passwd"))
+        door.log(connections=False, subscriptions=True)
+        for policy in (old, door.policy):
+            self.assertEqual((False, True), (policy.log_connections, policy.log_subscriptions))
+            self.assertEqual([ScramMethod.name], list(policy.auth_methods))
+            self.assertIs(door.policy.authorizer, policy.authorizer)
+
+    def test_nothing_new(self) -> None:
+        """Most reloads change nothing of this, and policies do not pile up."""
+        door = self.door(*self.OPEN)
+        policy = door.policy
+        self.use(door, self.read(*self.OPEN, "accept_protocol_versions 5", "use_username_as_clientid true"))
+        self.assertIs(policy, door.policy)
+        self.assertEqual(
+            ({Version.V5}, True), (policy.accept_protocol_versions, policy.use_username_as_clientid)
+        )

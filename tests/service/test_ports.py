@@ -170,6 +170,48 @@ class AcceptTests(PortTestCase):
         theirs.accept()[0].close()
 
 
+class ChangeTests(PortTestCase):
+    """What a reload does to a port"""
+
+    def test_leads_elsewhere(self) -> None:
+        """New connections speak something else; those who are in are not cut off, and are still counted."""
+        self.come()
+        other = Remembering()
+        self.port.lead_to(other)
+        self.come()
+        self.assertEqual((1, 1), (len(self.factory.made), len(other.made)))
+        self.assertEqual((0, 1), (self.factory.numPorts, other.numPorts))
+        self.lose(self.factory.made[0])
+        self.lose(other.made[0])
+        self.assertEqual((0, set()), (self.gate.connection_count, self.port.inside))
+
+    def test_closed_at_once(self) -> None:
+        """Whoever wants its address has it in the same turn; those who are in stay."""
+        self.come()
+        self.port.close()
+        socket.create_server(self.address[:2]).close()
+        self.assertEqual({self.factory.made[0].transport}, self.port.inside)
+        self.port.close()  # nothing more happens
+
+    def test_opened_again(self) -> None:
+        """It takes over who came in by the one that was closed."""
+        self.come()
+        inside = tuple(self.port.inside)
+        self.port.close()
+        self.open("127.0.0.1")
+        self.port.take_over(inside)
+        self.port.entrance.connection_count += 1  # a door keeps its entrance; here it has another
+        self.lose(self.factory.made[0])
+        self.assertEqual((set(), 0), (self.port.inside, self.port.entrance.connection_count))
+
+    def test_no_delay(self) -> None:
+        """For connections that come from then on."""
+        for wanted in (True, False):
+            self.port.set_no_delay(wanted)
+            found = self.port.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            self.assertEqual(wanted, bool(found))
+
+
 class PauseTests(PortTestCase):
     """Nobody is let in for a moment"""
 
