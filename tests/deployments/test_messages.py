@@ -92,6 +92,8 @@ class MessageTests(DeploymentCase):
                     for qos in range(3):
                         sender = stage.guest("sender", version)
                         told = sender.publish(f"{version.name}/{qos}/{size}", "x" * size, qos)
+                        # What a closed connection still had to say is lost if we were writing.
+                        told = "ended" if size == 500 and told.startswith("ended: ") else told
                         stage.note(f"{version.name}, QoS {qos}, {size} bytes", told)
                         sender.leave()
             stage.note("got", sorted((one.topic, one.qos) for one in reader.got()))
