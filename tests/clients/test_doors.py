@@ -346,12 +346,25 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(self.answer(plain + packets.connect("b")), b"")
         self.assertEqual(self.answer(certified + packets.connect("c")), packets.ACCEPTED)
 
-    def test_doors_stay_where_they_are(self) -> None:
-        """A listener that moves needs a restart, and says so; the old one stays open."""
-        for old, new in (("mqtt.sock", "other.sock"), ("proxy_protocol 2", "proxy_protocol 1")):
-            self.broker.write_settings(self.SETTINGS.replace(old, new))
-            self.assertIn("Nothing was reloaded", self.broker.reload())
+    def test_doors_move(self) -> None:
+        """A Unix socket that has another path is opened there, and its old file goes."""
+        self.broker.write_settings(self.SETTINGS.replace("mqtt.sock", "other.sock"))
+        self.assertIn("are reloaded", self.broker.reload())
+        folder = self.broker.settings.parent
+        self.assertEqual([path.name for path in folder.glob("*.sock")], ["other.sock"])
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(folder / "other.sock"))
+            client.sendall(packets.connect("d"))
+            self.assertEqual(client.recv(4), packets.ACCEPTED)
+
+    def test_another_language(self) -> None:
+        """Behind the same address: another version of the PROXY protocol, or none."""
         self.assertEqual(self.answer(binary() + packets.connect("d")), packets.ACCEPTED)
+        for line, before in (("enable_proxy_protocol 1\n", LINE), ("", b"")):
+            self.broker.write_settings(self.SETTINGS.replace("enable_proxy_protocol 2\n", line))
+            self.assertIn("are reloaded", self.broker.reload())
+            self.assertEqual(self.answer(before + packets.connect("d")), packets.ACCEPTED)
+            self.assertNotEqual(self.answer(binary() + packets.connect("d")), packets.ACCEPTED)
 
 
 class SystemdTests(SynchronousTestCase):
