@@ -119,6 +119,7 @@ class FakeConnection:
     closed: ReasonCode | None = None
     pauses: int = 0
     unsent_bytes: int = 0
+    unsent_packets: int = 0
 
     @property
     def paused(self) -> bool:

@@ -51,7 +51,8 @@ class Gauges(NamedTuple):
     retained_messages: int
     stored_messages: int  # retained, queued and in flight; one that many sessions wait for counts for each
     stored_bytes: int  # of their payloads
-    unsent_bytes: int  # that peers have not taken yet, as far as we know
+    unsent_packets: int  # that peers have not taken yet, as far as we know
+    unsent_bytes: int  # of these
 
 
 class Broker:
@@ -557,6 +558,7 @@ class Broker:
             len(self.retained),
             len(self.retained) + waiting.messages,
             self.retained.payload_bytes + waiting.payload_bytes,
+            waiting.unsent_packets,
             waiting.unsent_bytes,
         )
 

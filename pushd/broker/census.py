@@ -18,11 +18,13 @@ class Waiting(NamedTuple):
     """
     :ivar messages: queued or in flight; one that many sessions wait for counts for each.
     :ivar payload_bytes: of these.
-    :ivar unsent_bytes: written to connections whose peers have not taken them, as far as we know.
+    :ivar unsent_packets: written to connections whose peers have not taken them, as far as we know.
+    :ivar unsent_bytes: of these.
     """
 
     messages: int = 0
     payload_bytes: int = 0
+    unsent_packets: int = 0
     unsent_bytes: int = 0
 
 
@@ -44,15 +46,16 @@ class Census:
         return self._counted
 
     def _count_slice(self) -> None:
-        messages, payload_bytes, unsent_bytes = self._waiting
+        messages, payload_bytes, unsent_packets, unsent_bytes = self._waiting
         looked_at = 0
         for session in islice(self._sessions, self.SLICE):
             looked_at += 1
             messages += session.waiting_messages
             payload_bytes += session.waiting_bytes
             if session.client is not None:
+                unsent_packets += session.client.connection.unsent_packets
                 unsent_bytes += session.client.connection.unsent_bytes
-        self._waiting = Waiting(messages, payload_bytes, unsent_bytes)
+        self._waiting = Waiting(messages, payload_bytes, unsent_packets, unsent_bytes)
         if looked_at < self.SLICE:
             self._counted.callback(self._waiting)
         else:

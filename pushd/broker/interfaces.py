@@ -176,6 +176,7 @@ class IConnection(Interface):
     address: str = Attribute("Host and port of the peer, for log lines.")
     is_open: bool = Attribute("Whether it has not ended, nor begun to.")
     unsent_bytes: int = Attribute("How much was written that the peer has not taken, as far as we know.")
+    unsent_packets: int = Attribute("How many packets these bytes are.")
 
     def accept(client: Client, keep_alive_s: float) -> None:
         """The CONNECT is accepted: from now on packets go to `client`, which must be heard in time."""

@@ -55,6 +55,17 @@ def decode_length(data: bytes, at: int) -> tuple[int, int] | None:
     return None
 
 
+def count_packets(data: bytes, at: int = 0) -> int:
+    """How many of the packets that `data` consists of end behind the offset `at`."""
+    count = start = 0
+    while start < len(data):
+        decoded = decode_length(data, start + 1)
+        end = len(data) if decoded is None else sum(decoded)
+        count += end > at
+        start = end
+    return count
+
+
 def decode_varint(data: bytes, at: int) -> tuple[int, int] | None:
     """
     Read one Variable Byte Integer (v5 §1.5.5).

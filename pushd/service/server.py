@@ -372,6 +372,7 @@ class Server(Service):
             stored_messages=gauges.stored_messages,
             stored_bytes=gauges.stored_bytes,
             sockets=self.gate.connection_count,
+            packets_out=gauges.unsent_packets,
             packets_out_bytes=gauges.unsent_bytes,
             event_loop_late_ms=round(self._lateness.recent_s * 1000),
             scheduled_messages=len(self.broker.scheduled),

@@ -27,7 +27,7 @@ from pushd.mqtt.codes import PropertyId, ReasonCode, Version
 from pushd.mqtt.connection import Connection, Phase
 from pushd.mqtt.errors import MQTTError, Refused
 from pushd.mqtt.packets import Auth, Connack, Connect, Disconnect, Packet, Properties
-from pushd.mqtt.wire import decode_length
+from pushd.mqtt.wire import count_packets, decode_length
 from pushd.mqtt.writer import encode
 from pushd.transports.addresses import peer_address
 from pushd.transports.pace import Brake
@@ -93,6 +93,7 @@ class MQTTProtocol:
         "_rest",
         "_state",
         "_unsent",
+        "_unsent_packets",
         "client",
         "slot",
         "transport",
@@ -110,6 +111,7 @@ class MQTTProtocol:
         self._heard_at = 0.0
         self._patience_s: float | None = None
         self._unsent = 0  # bytes given to a transport whose buffer is full
+        self._unsent_packets = 0  # that they are, the first perhaps not whole
         self.client: Client | None = None
         self._admission: Admission | None = None
         self._credentials: Credentials | None = None  # until they are accepted
@@ -132,6 +134,11 @@ class MQTTProtocol:
     def unsent_bytes(self) -> int:
         """How much was written that the peer has not taken, as far as we know."""
         return self._unsent
+
+    @property
+    def unsent_packets(self) -> int:
+        """How many packets these are."""
+        return self._unsent_packets
 
     # Called by Twisted
 
@@ -177,11 +184,11 @@ class MQTTProtocol:
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
-        self._unsent = 1
+        self._unsent = self._unsent_packets = 1
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty again."""
-        self._unsent = 0
+        self._unsent = self._unsent_packets = 0
         if self.client is not None:
             self.client.congested = False
             self._factory.broker.replays.go_on(self.client.session)
@@ -368,10 +375,12 @@ class MQTTProtocol:
     def write(self, data: bytes) -> None:
         self.transport.write(data)
         if self._unsent:
-            self._add_unsent(len(data))
+            self._add_unsent(data)
 
-    def _add_unsent(self, count: int) -> None:
-        self._unsent += count
+    def _add_unsent(self, data: bytes, sent: int = 0) -> None:
+        """:param sent: so many bytes of the beginning have left."""
+        self._unsent += len(data) - sent
+        self._unsent_packets += count_packets(data, sent)
         limit = self._factory.broker.limits.max_write_buffer
         if self._unsent > limit and self.client is not None:
             self.client.congested = True

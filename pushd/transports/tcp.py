@@ -36,18 +36,18 @@ class TCPProtocol(MQTTProtocol):
 
     def write(self, data: bytes) -> None:
         if self._unsent:
-            self._leave(data)
+            self._leave(data, 0)
             return
         sent = try_send(self._send, data)
         if sent < len(data):
-            self._leave(data[sent:])
+            self._leave(data, sent)
 
-    def _leave(self, data: bytes) -> None:
+    def _leave(self, data: bytes, sent: int) -> None:
         """Give Twisted what the kernel did not take, and be told when that is gone, too."""
         if not self._unsent:
             self.transport.registerProducer(self, False)  # calls resumeProducing at once
-        self._add_unsent(len(data))
-        self.transport.write(data)
+        self._add_unsent(data, sent)
+        self.transport.write(data[sent:])
 
     def _let_go(self) -> None:
         self.transport.loseConnection()  # what is left to Twisted goes first, then we unregister below

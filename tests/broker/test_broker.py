@@ -590,7 +590,7 @@ class GaugesTests(SynchronousTestCase):
             ada.publish("t", payload, qos=1)
         ada.publish("r", b"4444", retain=True)
         gauges = self.successResultOf(rig.broker.gauges())
-        self.assertEqual(Gauges(2, 3, 2, 0, 1, 1 + 3, 4 + 6, 0), gauges)
+        self.assertEqual(Gauges(2, 3, 2, 0, 1, 1 + 3, 4 + 6, 0, 0), gauges)
 
     def test_released_messages_have_no_bytes(self) -> None:
         """A QoS 2 message that the client has counts until PUBCOMP, without its payload."""

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pushd.broker.census import Census, Waiting
 from pushd.broker.session import Session
 from tests.driver import Rig
+from tests.fakes import FakeConnection
 
 
 class CensusTests(SynchronousTestCase):
@@ -38,7 +39,7 @@ class CensusTests(SynchronousTestCase):
     def test_few(self) -> None:
         """What is less than a slice is counted at once."""
         counted = Census(self.sessions(1), self.later.append).count()
-        self.assertEqual(Waiting(2, 6, 0), self.successResultOf(counted))
+        self.assertEqual(Waiting(2, 6), self.successResultOf(counted))
 
     def test_many(self) -> None:
         """Others are served after each slice, and everybody counts once."""
@@ -48,7 +49,19 @@ class CensusTests(SynchronousTestCase):
             self.assertNoResult(counted)
             self.later.pop()()
             slices += 1
-        self.assertEqual((Waiting(10, 30, 0), 2), (self.successResultOf(counted), slices))
+        self.assertEqual((Waiting(10, 30), 2), (self.successResultOf(counted), slices))
+
+    def test_what_is_written(self) -> None:
+        """What peers have not taken counts, too; of who is away there is nothing."""
+        sessions = self.sessions(1)
+        self.rig.connect("ada")
+        online = self.rig.broker.sessions["ada"]
+        assert online.client is not None
+        connection = FakeConnection(unsent_packets=3, unsent_bytes=40)
+        online.client.connection = connection
+        counted = Census([*sessions, online], self.later.append).count()
+        self.later.pop()()
+        self.assertEqual(Waiting(2, 6, 3, 40), self.successResultOf(counted))
 
     def test_who_leaves_meanwhile(self) -> None:
         """Sessions that come and go between two slices do no harm."""

@@ -12,7 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from pushd.mqtt import wire
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.errors import MalformedPacket
-from pushd.mqtt.wire import MAX_VARINT, decode_length, decode_string, decode_varint, encode_varint
+from pushd.mqtt.wire import (
+    MAX_VARINT,
+    count_packets,
+    decode_length,
+    decode_string,
+    decode_varint,
+    encode_varint,
+)
 
 encodable = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=200)
 
@@ -27,6 +34,22 @@ VARINTS = {
     2_097_152: "80 80 80 01",
     268_435_455: "FF FF FF 7F",
 }
+
+
+class CountPacketsTests(SynchronousTestCase):
+    """v5 §2.1: each packet says how long it is."""
+
+    PACKETS = (b"\xd0\x00", b"\x40\x02\x00\x01", b"\x30\xc8\x01" + bytes(200))
+
+    def test_all(self) -> None:
+        """Every packet counts once, whatever its size."""
+        self.assertEqual((0, 3), (count_packets(b""), count_packets(b"".join(self.PACKETS))))
+
+    def test_the_rest(self) -> None:
+        """Of one that has left in part the rest counts, of one that has left as a whole nothing."""
+        data = b"".join(self.PACKETS)
+        counts = [count_packets(data, at) for at in (0, 1, 2, 5, 6, len(data) - 1, len(data))]
+        self.assertEqual([3, 3, 2, 2, 1, 1, 0], counts)
 
 
 class DecodeVarintTests(SynchronousTestCase):

@@ -187,6 +187,18 @@ class SlowConsumerTests(TCPCase):
         self.assertEqual({"slow_consumer": 2}, self.broker.counters.publish_dropped)
         self.assertLess(len(self.transport.buffered), 1.5 * LIMIT)
 
+    def test_what_waits_is_known(self) -> None:
+        """As many packets and bytes as the peer has not taken, the rest of a torn one among them."""
+        self.send(Subscribe(1, [SubscriptionRequest("t")]))
+        self.socket.room = 3
+        expected = self.publish(b"one", b"two") + self.publish(b"three")
+        (session,) = self.broker.sessions.values()
+        assert session.client is not None
+        connection = session.client.connection
+        self.assertEqual((3, len(expected) - 3), (connection.unsent_packets, connection.unsent_bytes))
+        self.transport.drain()
+        self.assertEqual((0, 0), (connection.unsent_packets, connection.unsent_bytes))
+
     def test_again_once_drained(self) -> None:
         """It gets QoS 0 messages again when it has taken what waited."""
         self.send(Subscribe(1, [SubscriptionRequest("t")]))
