@@ -12,31 +12,22 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.broker.exchange import Exchange
-from pushd.broker.hooks import Decision, and_then
-from pushd.broker.interfaces import Access, AuthStep, Credentials, IConnection, Verdict
+from pushd.broker.hooks import Decision
+from pushd.broker.interfaces import AuthStep, Credentials, IConnection, Verdict
 from pushd.broker.message import Message
-from pushd.broker.session import Session, Subscription
-from pushd.broker.shared import shared_filter
+from pushd.broker.session import Session
+from pushd.broker.subscribing import Subscribing, unsubscribe
 from pushd.broker.terms import Terms, session_expiry
 from pushd.broker.will import Will, passed_on
 from pushd.mqtt import packets
-from pushd.mqtt.codes import (
-    LEGAL_CODES,
-    PacketType,
-    PropertyId,
-    QoS,
-    ReasonCode,
-    RetainHandling,
-    Version,
-)
+from pushd.mqtt.codes import PacketType, PropertyId, ReasonCode, Version, sayable
 from pushd.mqtt.errors import ProtocolError
-from pushd.mqtt.packets import Publish, SubscriptionRequest
-from pushd.mqtt.topics import split_shared
+from pushd.mqtt.packets import Publish
 from pushd.mqtt.writer import encode
 
 if TYPE_CHECKING:
@@ -247,7 +238,7 @@ class Client:
         """
         terms = self.terms
         if terms is not None and packet.qos == 1 and terms.owed >= terms.receive_maximum:
-            self._decide_later(terms.when_settled(), lambda _: self.on_publish(packet))
+            self.decide_later(terms.when_settled(), lambda _: self.on_publish(packet))
             return
         counters = self.counters
         counters.publish_received += 1
@@ -263,7 +254,7 @@ class Client:
         topic = self.policy.mount_point + packet.topic
         code: Verdict | Deferred[Verdict] = self._broker.may_write(self.policy, self.session, topic)
         if isinstance(code, Deferred):
-            self._decide_later(code.addErrback(self._no_verdict), partial(self._publish, packet, topic))
+            self.decide_later(code.addErrback(self.no_verdict), partial(self._publish, packet, topic))
         else:
             self._publish(packet, topic, code)
 
@@ -294,7 +285,7 @@ class Client:
             return
         decision = hook(self.session, message)
         if isinstance(decision, Deferred):
-            self._decide_later(decision, partial(self._take_decided, packet, message))
+            self.decide_later(decision, partial(self._take_decided, packet, message))
         else:
             self._take_decided(packet, message, decision)
 
@@ -362,7 +353,7 @@ class Client:
                 self._answer_publish(packet, self._pass_on(packet, message))
 
         has_place = partial(self._broker.has_place, message)
-        self._decide_later(self.pressure.when(lambda: not self.connection.is_open or has_place()), decided)
+        self.decide_later(self.pressure.when(lambda: not self.connection.is_open or has_place()), decided)
 
     def _pass_on(self, packet: Publish, message: Message) -> ReasonCode:
         """Give a message that is allowed to its subscribers, unless it came before."""
@@ -398,7 +389,7 @@ class Client:
                 self.must_wait |= self._broker.store.pending
             self.terms.owed += packet.qos == 1
             make = packets.Puback if packet.qos == 1 else packets.Pubrec
-            code = _sayable(code, PacketType.PUBACK)
+            code = sayable(code, PacketType.PUBACK)
             self.send_explained(make(packet.packet_id, code), self._reason(code))
         else:
             self.accept_publish(packet.qos, packet.packet_id.to_bytes(2, "big"))
@@ -480,7 +471,7 @@ class Client:
             raise ProtocolError("AUTH without Re-authenticate")
         step = self.exchange.step(packet.properties)
         if isinstance(step, Deferred):
-            self._decide_later(step, self._stepped)
+            self.decide_later(step, self._stepped)
         else:
             self._stepped(step)
 
@@ -489,7 +480,7 @@ class Client:
         if step.code is ReasonCode.SUCCESS and step.username != self.session.username:
             step = AuthStep(ReasonCode.NOT_AUTHORIZED)  # a session does not change hands
         if step.code >= 0x80:
-            code = _sayable(step.code, PacketType.DISCONNECT)
+            code = sayable(step.code, PacketType.DISCONNECT)
             self.connection.close(code, "re-authentication failed")  # v5 [MQTT-4.12.1-2]
         else:
             self.send(encode(self.exchange.answer(step), self.version))
@@ -500,120 +491,28 @@ class Client:
             return ""
         return code.name.replace("_", " ").lower()
 
-    # Subscriptions
-
     def on_subscribe(self, packet: packets.Subscribe) -> None:
-        """Grant, refuse or replace each subscription, then send what is retained (v5 §3.8.4)."""
-        verdicts: list[Verdict] = []
-        later: list[Deferred[None]] = []
-        for index, request in enumerate(packet.requests):
-            verdict = self._may_subscribe(request)
-            if isinstance(verdict, Deferred):
-                verdicts.append(None)
-                later.append(
-                    verdict.addErrback(self._no_verdict).addCallback(partial(verdicts.__setitem__, index))
-                )
-            else:
-                verdicts.append(verdict)
-        if later:
-            all_there = gatherResults(later).addCallback(lambda _: verdicts)
-            self._decide_later(all_there, partial(self._subscribe, packet))
-        else:
-            self._subscribe(packet, verdicts)
-
-    def _may_subscribe(self, request: SubscriptionRequest) -> Verdict | Deferred[Verdict]:
-        group, filter = split_shared(request.filter)
-        if group is not None and request.no_local:
-            raise ProtocolError("No Local on a shared subscription")  # v5 [MQTT-3.8.3-4]
-        filter = self.policy.mount_point + filter
-        verdict = self._broker.authorize(self.policy, self.session, Access.SUBSCRIBE, filter)
-        hook = self.policy.hooks.subscribe
-        return verdict if hook is None else and_then(verdict, partial(hook, self, filter, request.qos))
-
-    def _subscribe(self, packet: packets.Subscribe, verdicts: list[Verdict]) -> None:
-        if self.session.client is not self:
-            return  # gone while the verdict was pending: a session that ended would stay subscribed for ever
-        (identifier,) = cast("list[int]", packet.properties.get(PropertyId.SUBSCRIPTION_IDENTIFIER, [0]))
-        codes: list[ReasonCode] = []
-        curious: list[Subscription] = []
-        for request, verdict in zip(packet.requests, verdicts, strict=True):
-            if verdict is not ReasonCode.SUCCESS:
-                codes.append(_sayable(verdict or ReasonCode.NOT_AUTHORIZED, PacketType.SUBACK))
-                continue
-            request.filter = self._mounted(request.filter)
-            request.qos = QoS(min(request.qos, self.policy.max_qos))
-            is_new = request.filter not in self.session.subscriptions
-            if not self._may_have(is_new):
-                codes.append(_sayable(ReasonCode.QUOTA_EXCEEDED, PacketType.SUBACK))
-                continue
-            subscription = self._broker.subscribe(self.session, request, identifier)
-            if _wants_retained(request, is_new):
-                curious.append(subscription)
-            codes.append(ReasonCode(request.qos))
-            self._note("{id} {qos} {filter}", "subscribe", request.filter, qos=int(request.qos))
-        if any(code < 0x80 for code in codes):
-            self._wait_if_recorded()
-        self.send(encode(packets.Suback(packet.packet_id, codes), self.version))
-        for subscription in curious:
-            self._broker.send_retained(self.session, subscription)
-
-    def _mounted(self, filter: str) -> str:
-        """A filter with the listener's mount point, which goes behind a group's name."""
-        if not self.policy.mount_point:
-            return filter
-        group, plain = split_shared(filter)
-        return shared_filter(group, self.policy.mount_point + plain)
+        Subscribing(self._broker, self, packet).begin()
 
     def on_unsubscribe(self, packet: packets.Unsubscribe) -> None:
-        """v5 §3.10.4. Always answered, also for a filter that was not subscribed."""
-        codes = [
-            ReasonCode.SUCCESS
-            if self._broker.unsubscribe(self.session, self._mounted(filter))
-            else ReasonCode.NO_SUBSCRIPTION_EXISTED
-            for filter in packet.filters
-        ]
-        for filter in packet.filters:
-            self._note("{id} {filter}", "unsubscribe", self._mounted(filter))
-        self._wait_if_recorded()
-        self.send(encode(packets.Unsuback(packet.packet_id, codes), self.version))
-        self._tell_unsubscribed(packet.filters, codes)
+        unsubscribe(self._broker, self, packet)
 
-    def _tell_unsubscribed(self, filters: list[str], codes: list[ReasonCode]) -> None:
-        hook = self.policy.hooks.unsubscribe
-        if hook is None:
-            return
-        for filter, code in zip(filters, codes, strict=True):
-            if code is ReasonCode.SUCCESS:
-                hook(self, self.policy.mount_point + split_shared(filter)[1])
-
-    def _may_have(self, is_new: bool) -> bool:
-        """Whether one more subscription can be had, or a new one in place of one."""
-        if self.v5 and self.session.persistent and self._broker.store.failing is not None:
-            return False
-        most = self._broker.limits.max_subscriptions_per_client
-        return not (is_new and 0 < most <= len(self.session.subscriptions))
-
-    def _wait_if_recorded(self) -> None:
+    def wait_if_recorded(self) -> None:
         """What is answered now must be durable first, if it is to be at all."""
         if self.session.persistent:
             self.must_wait |= self._broker.store.pending
 
-    def _note(self, text: str, log_type: str, filter: str, **more: int) -> None:
-        """For ``log_type subscribe`` and ``unsubscribe``; the words are Mosquitto's."""
-        if not self.policy.log_subscriptions:
-            return
-        self._log.info(text, id=self.session.client_id, filter=filter, log_type=log_type, **more)
-
     # Verdicts that take their time
 
-    def _decide_later(self, verdict: Deferred[Any], decided: Callable[[Any], None]) -> None:
+    def decide_later(self, verdict: Deferred[Any], decided: Callable[[Any], None]) -> None:
         """Read nothing more from this client until the verdict is there."""
         self.connection.pause()
         verdict.addCallback(decided)
         verdict.addErrback(self._fail)
         verdict.addCallback(lambda _: self.connection.resume())
 
-    def _no_verdict(self, failure: Failure) -> ReasonCode:
+    def no_verdict(self, failure: Failure) -> ReasonCode:
+        """An errback: whoever cannot decide has refused."""
         self._log.failure("no verdict for {client!r}", failure=failure, client=self)
         return ReasonCode.NOT_AUTHORIZED
 
@@ -630,20 +529,6 @@ class Client:
 
 # What all clients that have not published yet share. Never written to.
 NO_ROUTES: dict[bytes, Route] = {}
-
-
-def _sayable(code: ReasonCode, kind: PacketType) -> ReasonCode:
-    """A verdict as a packet can say it: whoever decides does not know the codes that each may have."""
-    return LEGAL_CODES[kind].get(code, ReasonCode.NOT_AUTHORIZED)
-
-
-def _wants_retained(request: SubscriptionRequest, is_new: bool) -> bool:
-    """v5 §3.8.3.1. Shared subscriptions get nothing retained (v5 §4.8.2)."""
-    if request.filter.startswith("$share/"):
-        return False
-    if request.retain_handling is RetainHandling.SEND_IF_NEW:
-        return is_new
-    return request.retain_handling is RetainHandling.SEND
 
 
 def _unexpected(client: Client, packet: Any) -> None:

@@ -258,3 +258,8 @@ LEGAL_CODES: dict[PacketType, dict[int, ReasonCode]] = {
         _R.RE_AUTHENTICATE,
     ),
 }
+
+
+def sayable(code: ReasonCode, kind: PacketType) -> ReasonCode:
+    """A verdict as a packet can say it: whoever decides does not know the codes that each may have."""
+    return LEGAL_CODES[kind].get(code, ReasonCode.NOT_AUTHORIZED)

@@ -17,8 +17,8 @@ from twisted.internet.task import LoopingCall
 
 INTERVAL_S = 3600.0
 
-# Allocations until the youngest generation is looked at, and how often the next older one is. The oldest never
-# is by itself.
+# Allocations until the youngest generation is looked at, and how many such looks until the next older one is.
+# The oldest never is by itself.
 _YOUNG, _MIDDLE, _NEVER = 5_000, 20, 1_000_000
 
 
