@@ -60,6 +60,7 @@ _OPEN = Phase.OPEN  # looked up once, not per write
 # version 3 of MQTT is not told in any other way.
 CLOSE_CODES = {
     ReasonCode.SERVER_SHUTTING_DOWN: CloseReason.GOING_AWAY,
+    ReasonCode.ADMINISTRATIVE_ACTION: CloseReason.GOING_AWAY,
     ReasonCode.MALFORMED_PACKET: CloseReason.PROTOCOL_ERROR,
     ReasonCode.PROTOCOL_ERROR: CloseReason.PROTOCOL_ERROR,
     ReasonCode.PACKET_TOO_LARGE: CloseReason.MESSAGE_TOO_BIG,
@@ -183,9 +184,9 @@ class WebSocketTransport:
         return self.transport.getHandle()
 
     @property
-    def tls(self) -> Any:
+    def proxied_tls(self) -> Any:
         """What a proxy in front says of the client's TLS (`pushd.transports.proxy_protocol`)."""
-        return getattr(self.transport, "tls", None)
+        return getattr(self.transport, "proxied_tls", None)
 
     # Bytes in
 

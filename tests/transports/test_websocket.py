@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
@@ -12,7 +13,7 @@ from twisted.internet.interfaces import IProtocol, IPushProducer
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from pushd.broker.interfaces import Verdict
+from pushd.broker.interfaces import PeerCertificate, Verdict
 from pushd.broker.limits import Limits
 from pushd.mqtt.codes import ReasonCode, Version
 from pushd.mqtt.packets import (
@@ -26,7 +27,7 @@ from pushd.mqtt.packets import (
 from pushd.mqtt.reader import PacketReader
 from pushd.mqtt.writer import encode
 from pushd.transports.outlet import DirectOutlet, Outlet
-from pushd.transports.protocol import CLOSE_TIMEOUT_S
+from pushd.transports.protocol import CLOSE_TIMEOUT_S, no_certificate
 from pushd.transports.upgrade import MAX_HEAD_BYTES
 from pushd.transports.websocket import FramedMQTTFactory, WebSocketFactory
 from tests.driver import ADDRESS, Rig, Wire
@@ -55,9 +56,14 @@ PINGREQ, PINGRESP = b"\xc0\0", b"\xd0\0"
 class Page:
     """The far end of one WebSocket: raw bytes in, frames out."""
 
-    def __init__(self, rig: Rig | None = None, *origins: str) -> None:
+    def __init__(
+        self,
+        rig: Rig | None = None,
+        *origins: str,
+        peer_certificate: Callable[[Any], PeerCertificate | None] = no_certificate,
+    ) -> None:
         self.rig = rig or Rig()
-        mqtt = FramedMQTTFactory(self.rig.broker, self.rig.policy)
+        mqtt = FramedMQTTFactory(self.rig.broker, self.rig.policy, peer_certificate)
         self.factory = WebSocketFactory(mqtt, direct=False, origins=origins)
         self.protocol = protocol = self.factory.buildProtocol(ADDRESS)
         self.wire = Wire(self.rig.clock, protocol)  # type: ignore[arg-type]  # a protocol all the same
@@ -105,6 +111,18 @@ class InterfaceTests(SynchronousTestCase):
         page = Page().open()
         for part in (page.protocol, page.wire.producer, page.protocol._reader):
             self.assertFalse(hasattr(part, "__dict__"))
+
+
+class BehindAProxyTests(SynchronousTestCase):
+    """What a proxy said of the client's TLS, before the WebSocket began."""
+
+    def test_told_to_who_decides(self) -> None:
+        """Whoever asks for the client's certificate is given what the proxy saw."""
+        asked: list[Any] = []
+        page = Page(peer_certificate=asked.append)
+        page.wire.proxied_tls = "facts"  # type: ignore[attr-defined]  # as a ProxiedTransport has it
+        page.connect()
+        self.assertEqual(["facts"], [transport.proxied_tls for transport in asked])
 
 
 class HandshakeTests(SynchronousTestCase):
