@@ -2,7 +2,8 @@
 The broker's own figures as retained messages under ``$SYS/broker``.
 
 Names and formats are Mosquitto's, so that its exporters and dashboards read them unchanged; what is ours
-is the version's text, ``event_loop``, and the reasons below ``publish/messages/dropped`` and ``connections``.
+is the version's text, ``event_loop``, ``store/failing``, ``scheduled messages``, ``logins``, ``plugins``, and
+the reasons below ``publish/messages/dropped`` and ``connections``.
 Everything is published once at the start, then every `interval_s` what has changed, at wall-clock multiples
 of the interval: two brokers' figures line up, and so do those before and after a restart.
 """

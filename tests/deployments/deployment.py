@@ -212,8 +212,12 @@ class _Words(dict[str, object]):
 
 
 def _library(name: str) -> Path:
-    """Where a plugin of Debian's is."""
-    return next(Path("/usr/lib").glob(f"*/{name}"))
+    """Where a plugin that comes with mosquitto is."""
+    folders = ("/usr/lib", "/usr/local/lib", "/opt/homebrew/lib")
+    found = [path for folder in folders for path in Path(folder).glob(f"**/{name}")]
+    if not found:
+        raise ProgramFailed(f"{name} is not installed; it comes with mosquitto")
+    return found[0]
 
 
 def _play(name: str, is_pushd: bool, scene: Callable[[Stage], None]) -> Stage:

@@ -17,12 +17,14 @@ SAME = (
     *("messages/received", "bytes/received", "publish/bytes/received", "publish/messages/dropped"),
 )
 
+NEW_IN_2_1 = ("packet/out/count", "packet/out/bytes", "connections/socket/count")
+
 
 class SysTests(DeploymentCase):
     """Dashboards and exporters read these."""
 
     def test_names_and_forms(self) -> None:
-        """Every topic of 2.0's is there, with a value of the same form."""
+        """Every topic of 2.0's is there with a value of the same form, and those of 2.1."""
         forms: dict[bool, dict[str, str]] = {}
 
         def scene(stage: Stage) -> None:
@@ -34,6 +36,9 @@ class SysTests(DeploymentCase):
         mosquitto, pushd = forms[False], forms[True]
         self.assertGreater(len(mosquitto), 50)
         self.assertEqual(mosquitto, {topic: pushd.get(topic) for topic in mosquitto})
+        self.assertEqual(
+            dict.fromkeys(NEW_IN_2_1, "0"), {name: pushd.get(PREFIX + name) for name in NEW_IN_2_1}
+        )
 
     def test_values(self) -> None:
         """Clients, subscriptions, messages and bytes are counted alike."""
