@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import tempfile
 from pathlib import Path
@@ -12,13 +13,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.service.systemd import Notifier, PassedSockets
 
+# The kernel gives the lowest that are free: near the end of those that a process may have nobody is.
+FREE_DESCRIPTOR = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 10_000) - 10
+
 
 class PassedSocketsTests(SynchronousTestCase):
     """sd_listen_fds(3), with real sockets as descriptors."""
 
     def pass_on(self, *sockets: socket.socket) -> int:
         """Give them descriptors one after the other, as systemd does. :return: the first."""
-        first = 200
+        first = FREE_DESCRIPTOR
         for number, each in enumerate(sockets, first):
             self.addCleanup(each.close)
             os.dup2(each.fileno(), number)
@@ -66,10 +70,10 @@ class PassedSocketsTests(SynchronousTestCase):
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.assertEqual(self.passed(one, datagrams).take(lambda each: True), [])
         with tempfile.TemporaryFile() as file:
-            os.dup2(file.fileno(), 200)
+            os.dup2(file.fileno(), FREE_DESCRIPTOR)
         environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
-        self.assertEqual(PassedSockets.of(environ, 200).take(lambda each: True), [])
-        os.close(200)
+        self.assertEqual(PassedSockets.of(environ, FREE_DESCRIPTOR).take(lambda each: True), [])
+        os.close(FREE_DESCRIPTOR)
 
     def test_nonsense(self) -> None:
         """Variables that make no sense pass nothing."""
