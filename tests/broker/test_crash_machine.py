@@ -50,8 +50,8 @@ FOR_EVER = 0xFFFF_FFFF
 @implementer(IStore)
 class LateStore:
     """
-    Commits when it is told to, in the order of what was recorded; what was read for a session comes when it is
-    told to, too.
+    Commits when it is told to, in the order of what was recorded; what was read for a session comes when it
+    is told to, too.
 
     :ivar log: everything that was recorded.
     :ivar cuts: how many records each commit will have made durable, that of all commits before it included.
@@ -361,7 +361,7 @@ def _id_of(filter: str) -> int:
     return 100 + FILTERS.index(filter)
 
 
-# Who is there. Everybody publishes; listeners, by their QoS, and the group hear all of ``t`` from the beginning.
+# Who is there. Everybody publishes; listeners, by their QoS, and the group hear all of ``t`` from the start.
 LISTENERS = {"bob": 2, "eve": 1}
 GROUP = ("sid", "sue")
 DEVICES = {
