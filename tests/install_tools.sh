@@ -1,6 +1,6 @@
 #!/bin/sh
-# The real programs that the tests talk to: mosquitto's broker and clients, curl, Node with npm, and a
-# browser with its driver. Missing ones are installed where that needs no question (Debian, as root);
+# The real programs that the tests talk to: mosquitto's broker and clients, Redis, MariaDB, curl, Node with npm,
+# and a browser with its driver. Missing ones are installed where that needs no question (Debian, as root);
 # anywhere else they are named.
 set -eu
 
@@ -18,6 +18,8 @@ lacks() {
 missing=$(
     lacks mosquitto mosquitto
     lacks mosquitto-clients mosquitto_sub
+    lacks redis-server redis-server
+    lacks mariadb-server mariadbd mysqld
     lacks curl curl
     lacks nodejs node
     lacks npm npm
@@ -32,9 +34,9 @@ missing=$(echo $missing) # on one line
 [ -n "$missing" ] || exit 0
 
 if [ ! -e /etc/debian_version ]; then
-    echo "The tests need mosquitto with its clients, curl, Node with npm, and Chromium or Chrome with" >&2
-    echo "chromedriver; not found: $missing." >&2
-    echo "On macOS: brew install mosquitto node && brew install --cask chromium chromedriver" >&2
+    echo "The tests need mosquitto with its clients, Redis, MariaDB, curl, Node with npm, and Chromium or" >&2
+    echo "Chrome with chromedriver; not found: $missing." >&2
+    echo "On macOS: brew install mosquitto redis mariadb node && brew install --cask chromium chromedriver" >&2
     exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
@@ -49,14 +51,17 @@ apt-get update -qq
 # shellcheck disable=SC2086 # one word for each package
 apt-get install -y -qq --no-install-recommends $missing >/dev/null
 
-# Debian starts the broker that it has just installed, on the port that `make run` wants. One that was here
-# before is somebody's, and stays.
-case " $missing " in
-*" mosquitto "*)
+# Debian starts the servers that it has just installed, the broker on the port that `make run` wants. One that
+# was here before is somebody's, and stays.
+stop() {
     if [ -d /run/systemd/system ]; then
-        systemctl disable --quiet --now mosquitto || true
+        systemctl disable --quiet --now "$1" || true
     else
-        service mosquitto stop >/dev/null 2>&1 || true
+        service "$1" stop >/dev/null 2>&1 || true
     fi
-    ;;
-esac
+}
+for name in mosquitto redis-server mariadb-server; do
+    case " $missing " in
+    *" $name "*) stop "${name%-server}" && stop "$name" ;;
+    esac
+done

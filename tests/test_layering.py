@@ -7,6 +7,8 @@ Imports point down only: the picture of the sources, held against every import i
     pushd.auth .gateway .plugins .rules .stats .storage .transports adapters, strangers to each other
     pushd.broker        decides; no socket, file, reactor or clock of its own
     pushd.mqtt          bytes to packets and back; the standard library only
+    pushd.people        accounts and friends, over pushd.redis, a door to Redis
+    pushd.im            a leaf: the envelope of instant messages
     pushd.config        a leaf, for the service and the commands alone
 """
 
@@ -28,17 +30,18 @@ INSIDE = {
     "config": set[str](),
     "redis": set[str](),
     "im": set[str](),
-    "auth": {"mqtt", "broker", "redis"},
+    "people": {"redis"},
+    "auth": {"mqtt", "broker", "people"},
     "storage": {"mqtt", "broker", "redis"},
     "cluster": {"mqtt", "broker", "redis"},
     "plugins": {"mqtt", "broker"},
-    "rules": {"mqtt", "broker"},
-    "stats": {"mqtt", "broker"},
+    "rules": {"mqtt", "broker", "people"},
+    "stats": {"mqtt", "broker", "redis"},
     "transports": {"mqtt", "broker"},
-    "gateway": {"mqtt", "broker", "im"},
-    "ctl": {"auth", "config", "mqtt", "im"},
+    "gateway": {"mqtt", "broker", "people", "im"},
+    "ctl": {"auth", "config", "mqtt", "broker", "people", "redis", "rules", "im"},
     "service": {
-        "mqtt", "broker", "config", "redis", "im",
+        "mqtt", "broker", "config", "redis", "im", "people",
         "auth", "storage", "cluster", "plugins", "rules", "stats", "transports", "gateway",
     },
     "testing": {"mqtt", "broker", "auth", "plugins", "storage", "transports"},

@@ -396,6 +396,15 @@ OURS = (
     Option("max_connect_rate", Integer(0, below=0), 1000, G, HUP),
     Option("max_connect_rate_per_address", Integer(0, below=0), 100, G, HUP),
     Option("max_login_failures", Integer(0, below=0), 10, G, HUP),
+    Option("accounts", BOOLEAN, False, S, HUP, LATER, note="there are no accounts"),
+    Option("admin_user", NAME, (), G, HUP, repeat=ALL),
+    Option("redis_url", SECRET, None, G, status=LATER, repeat=ONCE, note="nothing is kept in Redis"),
+    Option("autosubscribe_file", PATH, None, G, HUP, LATER, ONCE, note="nobody is subscribed by the server"),
+    Option("routes_file", PATH, None, G, HUP, LATER, ONCE, note="messages go where they were sent"),
+    Option(
+        "hot_topics", Integer(0, 100_000, unit="topics"), 1000, G, status=LATER, note="topics are not counted"
+    ),
+    Option("status_database", SECRET, None, G, status=LATER, repeat=ONCE, note="no history is kept"),
 )
 
 OPTIONS: tuple[Option, ...] = (

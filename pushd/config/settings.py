@@ -31,6 +31,7 @@ class SecuritySettings:
     auto_id_prefix: str = "auto-"
     acl_substitution: str = "2.1"  # the version of Mosquitto whose way with %u and %c in ACLs is taken
     acl_check_subscribe: bool = False
+    accounts: bool = False  # whether those who have an account may log in with its password
     plugins: tuple[PluginSettings, ...] = ()  # those for all listeners first, then in the file's order
 
 
@@ -144,4 +145,10 @@ class Settings:
     clientid_prefixes: str | None = None
     pid_file: str | None = None
     user: str | None = None
+    admin_user: tuple[str, ...] = ()  # who may see and change everything through the gateway
+    redis_url: str | None = None  # None: accounts, friends and counts are in files of our own
+    autosubscribe_file: str | None = None
+    routes_file: str | None = None
+    hot_topics: int = 1000  # how many topics are counted one by one; 0: none
+    status_database: str | None = None  # None: a file of our own
     warnings: tuple[str, ...] = ()  # to be logged: "conf/pushd.conf:12: retry_interval has no effect: ..."

@@ -16,18 +16,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from klein import Klein
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
-from werkzeug.exceptions import HTTPException
 
 from pushd.broker.interfaces import Principal
 from pushd.gateway import problems
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Guard
 from pushd.gateway.messages import Message, new_id
+from pushd.gateway.pages import Pages, json_app
 from pushd.gateway.problems import OF_REASON_CODE, Refusal
 from pushd.gateway.pushes import Push, push_of_bytes, push_of_json, push_of_text
 from pushd.gateway.request import GatewayRequest
@@ -77,18 +75,23 @@ class Root(Resource):
         healthy: Callable[[], bool],
         now: Callable[[], float],
         delays: DelayRange,
+        pages: Pages,
     ) -> None:
         super().__init__()
         self._push = PushPage(guard, publisher, now, delays)
         self._version_1 = VersionOne(healthy).app.resource()
         self._preflight = Preflight()
+        self._pages = pages
 
     def getChildWithDefault(self, segment: bytes, request: GatewayRequest) -> IResource:
         if request.method == b"OPTIONS":
             return self._preflight
         if segment == b"v1" and request.postpath and request.postpath[0] != b"publish":
             _check_path(request)
-            return self._version_1
+            return self._pages.get(b"v1/" + request.postpath[0], self._version_1)
+        if request.method in (b"GET", b"HEAD") and segment in self._pages:
+            _check_path(request)
+            return self._pages[segment]
         return self._push
 
 
@@ -179,7 +182,7 @@ _NOT_HEALTHY = b'{"healthy":false,"reason":"nothing can be stored at the moment"
 class VersionOne:
     """The pages under ``/v1`` that are not pushes."""
 
-    app = Klein()
+    app = json_app()
 
     def __init__(self, healthy: Callable[[], bool]) -> None:
         self._healthy = healthy
@@ -190,11 +193,6 @@ class VersionOne:
         if self._healthy():
             return request.prepared(b'{"healthy":true}\n')
         return request.prepared(_NOT_HEALTHY, 503)
-
-    @app.handle_errors(HTTPException)  # type: ignore[arg-type]  # klein's stub knows only IRequest here
-    def no_such_page(self, request: GatewayRequest, failure: Failure) -> bytes:
-        """A wrong method is a wrong page, too: ntfy tells them not apart, and its clients cannot."""
-        return request.prepared(problems.NOT_FOUND.body, problems.NOT_FOUND.http)
 
 
 _EVERYTHING_ALLOWED = (

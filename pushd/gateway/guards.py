@@ -51,6 +51,7 @@ class Guard:
     :param peer_certificate: finds the verified certificate of a transport's peer, or ``None``.
     :param peer_address: how that peer is called in log lines.
     :param unreadable: told of whoever shows something that is no user name and password, and what it was.
+    :param is_admin: whether a user may see and change what is not its own (``admin_user``).
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class Guard:
         peer_certificate: Callable[[object], PeerCertificate | None],
         peer_address: Callable[[object], str],
         unreadable: Callable[[Credentials, bytes], None],
+        is_admin: Callable[[str], bool] = lambda username: False,
     ) -> None:
+        self._is_admin = is_admin
         self._authenticator = authenticator
         self._peer_certificate = peer_certificate
         self._peer_address = peer_address
@@ -81,6 +84,32 @@ class Guard:
         if credentials.retry_after_s:
             raise Refusal(problems.TOO_MANY_FAILED_LOGINS, _retry_after(credentials.retry_after_s))
         raise Refusal(problems.FORBIDDEN if anonymous else problems.UNAUTHORIZED)
+
+    async def identify_user(self, request: GatewayRequest) -> Caller:
+        """
+        Somebody with a name.
+
+        :raises Refusal: as `identify`; 40301 for an anonymous caller.
+        """
+        caller = await self.identify(request)
+        if caller.username is None:
+            raise Refusal(problems.FORBIDDEN)
+        return caller
+
+    async def identify_admin(self, request: GatewayRequest) -> Caller:
+        """
+        Somebody who may see and change everything.
+
+        :raises Refusal: as `identify_user`; 40301 for everybody else.
+        """
+        caller = await self.identify_user(request)
+        if not self.is_admin(caller):
+            raise Refusal(problems.FORBIDDEN)
+        return caller
+
+    def is_admin(self, caller: Caller) -> bool:
+        """Whether a caller may see and change what is not its own."""
+        return caller.username is not None and self._is_admin(caller.username)
 
     def _credentials(self, request: GatewayRequest) -> Credentials:
         credentials = Credentials(

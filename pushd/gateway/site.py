@@ -18,6 +18,7 @@ from pushd.gateway.api import Publisher, Root
 from pushd.gateway.channel import IDLE_S, GatewayChannel
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Guard
+from pushd.gateway.pages import MakePages, no_pages
 from pushd.gateway.request import GatewayRequest
 
 log = Logger()
@@ -39,6 +40,8 @@ def make_site(
     upgrades: Mapping[bytes, IProtocolFactory] = NO_UPGRADES,
     now: Callable[[], float] = time.time,
     delays: DelayRange = NTFYS_DELAYS,
+    is_admin: Callable[[str], bool] = lambda username: False,
+    make_pages: MakePages = no_pages,
 ) -> GatewaySite:
     """
     The factory for a listener with ``protocol http``.
@@ -54,9 +57,11 @@ def make_site(
         transport, and the request as its first bytes.
     :param now: Unix seconds, for message objects and delays.
     :param delays: how long a message may be held back.
+    :param is_admin: whether this user may see and change everything; see `Guard.identify_admin`.
+    :param make_pages: what is there beside pushes.
     """
-    guard = Guard(authenticator, peer_certificate, peer_address, unreadable)
-    root = Root(guard, publisher, healthy, now, delays)
+    guard = Guard(authenticator, peer_certificate, peer_address, unreadable, is_admin)
+    root = Root(guard, publisher, healthy, now, delays, make_pages(guard))
     return GatewaySite(root, reactor, connect_timeout_s, upgrades)
 
 

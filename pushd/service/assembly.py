@@ -51,11 +51,29 @@ from pushd.transports.tls import (
 )
 
 if TYPE_CHECKING:
+    from pushd.gateway.guards import Guard
+    from pushd.gateway.pages import Pages
     from pushd.gateway.site import GatewaySite
     from pushd.transports.websocket import WebSocketFactory
 
 
 Led = TypeVar("Led", bound="MQTTFactory | Publisher")
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """
+    What all gateways of the process have beside pushes.
+
+    :ivar is_admin: whether a user is named by ``admin_user``.
+    :ivar make_pages: the pages, for the guard of one listener.
+    """
+
+    is_admin: Callable[[str], bool]
+    make_pages: Callable[[Guard], Pages]
+
+
+NO_OFFICE = Office(lambda username: False, lambda guard: {})
 
 
 @dataclass(slots=True)
@@ -133,6 +151,7 @@ class Door:
 
     :param gate: that of the process, as are `logins`.
     :param entrance: of the door that has stood in this one's place until now, with its ports.
+    :param office: who may see and change everything by HTTP, and what there is.
     :ivar settings: as they count now.
     :ivar entrance: decides who may come in.
     :ivar policy: for those who come now. Clients who were told of another, at CONNECT, keep that.
@@ -151,8 +170,10 @@ class Door:
         logins: Logins,
         healthy: Callable[[], bool] = lambda: True,
         entrance: Entrance | None = None,
+        office: Office = NO_OFFICE,
     ) -> None:
         self.settings = settings
+        self._office = office
         self._healthy = healthy
         self._failures = logins.failures
         self._password_check = PasswordFileAuthenticator(None, run_in_thread, logins.queue, logins.failures)
@@ -297,6 +318,8 @@ class Door:
                 peer_address=peer_address,
                 unreadable=self._failures.unreadable,
                 upgrades={b"/mqtt": self._make_websocket_factory(broker)},
+                is_admin=self._office.is_admin,
+                make_pages=self._office.make_pages,
             )
         if self.settings.protocol == "websockets":
             return self._make_websocket_factory(broker)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, execute, gatherResults
@@ -26,7 +26,7 @@ from pushd.broker.broker import Gauges as BrokerGauges
 from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
 from pushd.plugins.table import PluginTable
-from pushd.service.assembly import Door, Logins, ReadFiles, limits_of, read_files
+from pushd.service.assembly import Door, Logins, Office, ReadFiles, limits_of, read_files
 from pushd.service.doors import Change, Doors, Shut
 from pushd.service.garbage import Collector
 from pushd.service.gate import Entrance, Gate
@@ -52,6 +52,11 @@ from pushd.storage.database import Durability
 from pushd.storage.errors import StoreError
 from pushd.storage.memory import MemoryStore
 from pushd.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from twisted.web.resource import IResource
+
+    from pushd.gateway.guards import Guard
 
 log = Logger()
 
@@ -135,7 +140,15 @@ class Server(Service):
             self._logins,
             healthy=lambda: self._store.failing is None,
             entrance=entrance,
+            office=Office(self._is_admin, self._make_pages),
         )
+
+    def _is_admin(self, username: str) -> bool:
+        return username in self._settings.admin_user
+
+    def _make_pages(self, guard: Guard) -> dict[bytes, IResource]:
+        """The gateway's pages beside pushes. Imported here: a broker without a gateway needs none of it."""
+        return {}
 
     def _make_plugins(self, files: ReadFiles) -> PluginTable:
         """:raises PluginError: one cannot be made of its class."""

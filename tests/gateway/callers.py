@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from pushd.broker.interfaces import Credentials, IAuthenticator, Principal, Verdict
 from pushd.gateway.channel import GatewayChannel
 from pushd.gateway.delays import DelayRange
+from pushd.gateway.pages import MakePages, no_pages
 from pushd.gateway.site import NTFYS_DELAYS, make_site
 from pushd.mqtt.codes import QoS, ReasonCode
 
@@ -115,6 +116,8 @@ class Caller:
         doorkeeper: Doorkeeper | None = None,
         healthy: bool = True,
         delays: DelayRange = NTFYS_DELAYS,
+        admins: tuple[str, ...] = (),
+        make_pages: MakePages = no_pages,
     ) -> None:
         self.press = press or Press()
         self.doorkeeper = doorkeeper or Doorkeeper()
@@ -129,6 +132,8 @@ class Caller:
             unreadable=lambda credentials, shown: self.unreadable.append((credentials, shown)),
             now=lambda: NOW,
             delays=delays,
+            is_admin=lambda username: username in admins,
+            make_pages=make_pages,
         )
         self.connect()
 

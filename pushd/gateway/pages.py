@@ -1,0 +1,106 @@
+"""
+Pages beside the pushes: what they have in common, and where others put theirs.
+
+    app = json_app()
+
+    class StatusPages:
+        app = app
+        @app.route("/status", methods=["GET"])
+        async def status(self, request: GatewayRequest) -> bytes: ...
+            await self._guard.identify_admin(request)
+            return json_answer(request, {...})
+
+Whatever a page raises is answered with the error object: a `Refusal` as it says, anything else as our own
+fault. A path below ``/v1`` belongs to the pages that its first segment names, such as ``/v1/status/history``;
+`MakePages` says who they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from klein import Klein
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+from werkzeug.exceptions import HTTPException
+
+from pushd.gateway import problems
+from pushd.gateway.guards import Guard
+from pushd.gateway.problems import Refusal
+from pushd.gateway.request import GatewayRequest
+
+log = Logger()
+
+# By what stands first in their path: ``b"v1/status"``, or ``b"metrics"`` for one that is not below ``/v1``.
+# The pages see their path from "status" on, and from behind "metrics" on.
+Pages: TypeAlias = Mapping[bytes, IResource]
+
+# Each listener has a guard of its own.
+MakePages: TypeAlias = Callable[[Guard], Pages]
+
+
+def no_pages(guard: Guard) -> Pages:
+    """Of a gateway that takes pushes only."""
+    return {}
+
+
+def json_app() -> Klein:
+    """A klein application that answers errors as this gateway does."""
+    app = Klein()
+
+    @app.handle_errors(Refusal)  # type: ignore[arg-type]  # klein's stub knows only IRequest here, and below
+    def refused(_: object, request: GatewayRequest, failure: Failure) -> bytes:
+        refusal = failure.value
+        assert isinstance(refusal, Refusal)
+        for line in filter(None, refusal.headers.split(b"\r\n")):
+            name, _, value = line.partition(b": ")
+            request.responseHeaders.addRawHeader(name, value)
+        return request.prepared(refusal.problem.body, refusal.problem.http)
+
+    @app.handle_errors(HTTPException)  # type: ignore[arg-type]
+    def no_such_page(_: object, request: GatewayRequest, failure: Failure) -> bytes:
+        """A wrong method is a wrong page, too: ntfy tells them not apart, and its clients cannot."""
+        return request.prepared(problems.NOT_FOUND.body, problems.NOT_FOUND.http)
+
+    @app.handle_errors(Exception)  # type: ignore[arg-type]
+    def failed(_: object, request: GatewayRequest, failure: Failure) -> bytes:
+        log.failure("answering {method} failed", failure=failure, method=request.method)
+        return request.prepared(problems.INTERNAL_ERROR.body, problems.INTERNAL_ERROR.http)
+
+    return app
+
+
+def json_answer(request: GatewayRequest, value: Any, status: int = 200) -> bytes:
+    """An answer of klein's pages; `value` is anything that JSON can say."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return request.prepared(body, status)
+
+
+def json_object(request: GatewayRequest) -> dict[str, Any]:
+    """
+    The JSON object in a request's body.
+
+    :raises Refusal: 40024, there is none.
+    """
+    try:
+        value = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise Refusal(problems.JSON_INVALID) from None
+    if not isinstance(value, dict):
+        raise Refusal(problems.JSON_INVALID)
+    return value
+
+
+def path_text(text: str) -> str:
+    """
+    A name that stood in a path. klein decodes it; what is no UTF-8 was refused before, and this what no name
+    of MQTT may hold.
+
+    :raises Refusal: 40401, nothing has such a name.
+    """
+    if not text or "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise Refusal(problems.NOT_FOUND)
+    return text
