@@ -284,15 +284,7 @@ AT_ONCE = "every change is stored at once"
 PERSISTENCE = (
     Option("persistence", BOOLEAN, False, G, aliases=("retained_persistence",)),
     Option("persistence_location", DIRECTORY, "", G, repeat=ONCE),
-    Option(
-        "persistence_file",
-        TEXT,
-        "mosquitto.db",
-        G,
-        status=LATER,
-        repeat=ONCE,
-        note="the store is pushd.db in persistence_location; Mosquitto's file is neither read nor changed",
-    ),
+    Option("persistence_file", TEXT, "mosquitto.db", G, repeat=ONCE),
     Option(
         "autosave_interval",
         Integer(0, below=0, unit="seconds"),

@@ -7,7 +7,10 @@ Names are those of the options; the table in `pushd.config.options` has defaults
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+
+MOSQUITTOS_FILE = "mosquitto.db"  # the default of `persistence_file`
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class Settings:
     set_tcp_nodelay: bool = True
     persistence: bool = False
     persistence_location: str = ""
-    persistence_file: str = "mosquitto.db"
+    persistence_file: str = MOSQUITTOS_FILE
     durability: str = "full"  # full | normal | off
     clientid_prefixes: str | None = None
     pid_file: str | None = None
@@ -152,3 +155,13 @@ class Settings:
     hot_topics: int = 1000  # how many topics are counted one by one; 0: none
     status_database: str | None = None  # None: a file of our own
     warnings: tuple[str, ...] = ()  # to be logged: "conf/pushd.conf:12: retry_interval has no effect: ..."
+
+    @property
+    def store_path(self) -> str:
+        """
+        The file of the store: named after `persistence_file`, so that two of them in one folder do not meet;
+        but never by just that name, for Mosquitto's own file may be there, and its owner may go back to it.
+        """
+        stem, ending = os.path.splitext(self.persistence_file)
+        name = "pushd.db" if self.persistence_file == MOSQUITTOS_FILE else f"{stem}.pushd{ending}"
+        return os.path.join(self.persistence_location, name)

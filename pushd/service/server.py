@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import glob
 import os
 import resource
@@ -63,9 +64,6 @@ log = Logger()
 # Hashing keeps one core busy; a second thread lets one slow argon2id check not hold up the others.
 HASHING_THREADS = 2
 
-# In `persistence_location`. Not `persistence_file`, whose default, mosquitto.db, is a file of another format.
-STORE_FILE = "pushd.db"
-
 
 class Server(Service):
     """
@@ -118,7 +116,7 @@ class Server(Service):
         if not settings.persistence:
             return MemoryStore()
         return SqliteStore(
-            os.path.join(settings.persistence_location, STORE_FILE),
+            settings.store_path,
             durability=Durability[settings.durability.upper()],
             in_thread=self._in_writer_thread,
             call_later=self._reactor.callLater,
@@ -179,6 +177,8 @@ class Server(Service):
         account = None
         if self._settings.user is not None and os.geteuid() == 0:
             account = _account(self._settings.user)
+        elif os.geteuid() == 0:
+            self._warnings.append("pushd runs as root, for want of a line `user NAME`")
         self.gate.max_files = _allow_many_files()
         self._hashers.start()
         self._writers.start()
@@ -202,8 +202,7 @@ class Server(Service):
             _exit(failure.getErrorMessage())
         if settings.persistence and owner is not None:
             # Opened before privileges are dropped; who is left must be able to write to it.
-            path = os.path.join(settings.persistence_location, STORE_FILE)
-            for name in glob.glob(glob.escape(path) + "*"):
+            for name in glob.glob(glob.escape(settings.store_path) + "*"):
                 os.chown(name, *owner)
 
     def _open_doors(self, owner: tuple[int, int] | None) -> None:
@@ -243,6 +242,8 @@ class Server(Service):
         """A plugin could not be started after all."""
         for failure in failures:
             log.critical("{problem}", problem=failure.getErrorMessage())
+            # twistd knows no other end of a reactor than a good one; who restarts us has to.
+            atexit.register(os._exit, 1)
             self._reactor.stop()
 
     def _write_pid_file(self) -> None:

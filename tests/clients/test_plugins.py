@@ -9,12 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.clients.furniture import Outcome, Subscriber, curl, new_directory, run
-from tests.processes import ROOT, Broker, ProgramFailed, start_pushd
+from tests.processes import ROOT, Broker, Program, ProgramFailed, start_pushd, twistd_command
 
 EXAMPLES = ROOT / "docs" / "examples"
 
 SHOUT = """\
 from dataclasses import dataclass, replace
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
 from pushd.plugins import ALLOW, DENY, IGNORE, Message, Plugin
 
@@ -23,8 +25,11 @@ class Shout(Plugin):
     class Config:
         suffix: str = "!"
         broken: bool = False
+        late: bool = False
 
-    def start(self):
+    async def start(self):
+        if self.config.late:
+            await deferLater(reactor, 0)
         if self.config.broken:
             raise OSError("no voice")
         print("started", self.config.suffix, flush=True)
@@ -134,6 +139,16 @@ class SettingsTests(PluginTestCase):
             ("plugin /usr/lib/mosquitto_dynamic_security.so", "Instead of this one, use password_file"),
         ):
             self.assertIn(told, self.refusal(f"listener {{mqtt}} 127.0.0.1\n{line}\n"))
+
+    def test_one_that_gives_up_late(self) -> None:
+        """It has let nobody in so far; the process ends, and whoever watches over it sees that it failed."""
+        options = "plugin_opt_late true\nplugin_opt_broken true"
+        (self.directory / "late.conf").write_text(f"listener 0 sock\nplugin shout.py:Shout\n{options}\n")
+        command = [*twistd_command(), "-n", "--pidfile=", "pushd", "-c", "late.conf"]
+        program = Program(command, self.directory)
+        self.addCleanup(program.kill)
+        self.assertEqual(program.finish(), 1)
+        self.assertIn("could not be started: OSError: no voice", program.log())
 
     def test_each_listener_has_its_own(self) -> None:
         """Under per_listener_settings; and one that is loaded once may be used at several."""

@@ -176,6 +176,17 @@ class StartTests(CommandTestCase):
         self.assertEqual(outcome.status, 1)
         self.assertIn("store/pushd.db: it is in use by another process", outcome.output)
 
+    def test_two_stores_in_a_folder(self) -> None:
+        """Files of different names are different stores, and none of them is touched that Mosquitto made."""
+        settings = SETTINGS + "persistence true\npersistence_location store\n"
+        (self.directory / "store").mkdir()
+        (self.directory / "store" / "b.db").write_bytes(b"\0\xb5\0mosquitto db")
+        self.start(settings)
+        self.start(settings + "persistence_file b.db\n")
+        stores = sorted(path.name for path in (self.directory / "store").glob("*.db"))
+        self.assertEqual(stores, ["b.db", "b.pushd.db", "pushd.db"])
+        self.assertEqual((self.directory / "store" / "b.db").read_bytes(), b"\0\xb5\0mosquitto db")
+
     def test_a_store_that_cannot_be_read(self) -> None:
         """What is no folder, or may not be read, stops the start; it does not start without its memory."""
         (self.directory / "file").write_bytes(b"")
