@@ -68,6 +68,14 @@ class Change:
 class IPeople(Interface):
     """The keeper of people. User names are any text that MQTT allows; none is special to it."""
 
+    def open() -> None:
+        """
+        Look whether this can work at all, before the first call. It may take a moment.
+
+        :raises PeopleUnavailable: it cannot, for a reason that does not go away by itself. A Redis that is
+            away is none: it may come back.
+        """
+
     def account(username: str) -> Deferred[Account | None]:
         """Somebody's account, or ``None``."""
 
