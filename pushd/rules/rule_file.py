@@ -4,9 +4,10 @@ Reading rule files: one way to open them, one error for all that is wrong with t
 Their form is that of all our files: a rule per line, ``#`` in the first column starts a comment. A file that
 cannot be understood completely is never used in part.
 
-Rules are patterns with *variables*, each a whole level of a topic: ``%u`` the user name, ``%c`` the client id,
-``%f`` each user whom this one follows, ``%F`` each of those who follow back. Names come from outside, so a
-name must never be more than one level: one with ``+``, ``#`` or ``/`` in it is put nowhere (`is_one_level`).
+Rules are patterns with *variables*, each a whole level of a topic: ``%u`` the user name, ``%c`` the client
+id, ``%f`` each user whom this one follows, ``%F`` each of those who follow back. Names come from outside, so
+that a name must never be more than one level: one with ``+``, ``#`` or ``/`` in it is put nowhere, and one
+like ``$SYS`` or ``$share`` not at the beginning of a topic (`is_one_level`).
 """
 
 from __future__ import annotations
@@ -64,9 +65,13 @@ def numbered_lines(text: str, origin: str) -> Iterator[tuple[int, str]]:
         yield number, line
 
 
-def is_one_level(name: str) -> bool:
-    """Whether a name can stand for one level of a topic: it is there, and holds nothing that means more."""
-    return bool(name) and _SPECIAL.search(name) is None
+def is_one_level(name: str, depth: int = 1) -> bool:
+    """
+    Whether a name can stand for one level of a topic: it is there, and holds nothing that means more.
+
+    :param depth: of the level; at 0, the first, a ``$`` in front means something.
+    """
+    return bool(name) and _SPECIAL.search(name) is None and (depth > 0 or name[0] != "$")
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -80,3 +80,8 @@ class NameTests(SynchronousTestCase):
             self.assertFalse(is_one_level(name), name)
         for name in ("ada", "%u", "$SYS", "ü'\"<script>", "a b"):
             self.assertTrue(is_one_level(name), name)
+
+    def test_dollar(self) -> None:
+        """Nobody called $SYS or $share gets what is there."""
+        self.assertEqual([True, False], [is_one_level("$share", depth) for depth in (1, 0)])
+        self.assertTrue(is_one_level("a$", 0))
