@@ -65,6 +65,14 @@ ACTIONS_INVALID = Problem(40018, "invalid request: actions invalid")
 CLICK_INVALID = Problem(40000, "invalid request: click must be a URI")
 ICON_INVALID = Problem(40021, "invalid request: icon must be an http or https URL")
 JSON_INVALID = Problem(40024, "invalid request: body must be a JSON object with a topic")
+USER_FIELD_UNKNOWN = Problem(
+    40000, "invalid request: the fields of an account are password and enabled"
+)
+USERNAME_INVALID = Problem(40000, "invalid request: user name too long, or with control characters")
+PASSWORD_INVALID = Problem(40000, "invalid request: password must be text, neither empty nor too long")
+PASSWORD_MISSING = Problem(40000, "invalid request: a new account needs a password")
+ENABLED_INVALID = Problem(40000, "invalid request: enabled must be true or false")
+LIMIT_INVALID = Problem(40000, "invalid request: limit must be 1 to 1000")
 
 # What this server does not offer. It says so; a parameter it cannot honour is never silently dropped.
 EMAIL_OFF = Problem(40001, "e-mail notifications are not enabled")
@@ -78,6 +86,7 @@ QOS_OFF = Problem(40000, "invalid request: this qos is not enabled")
 
 UNAUTHORIZED = Problem(40101, "unauthorized")
 FORBIDDEN = Problem(40301, "forbidden")
+USER_NOT_FOUND = Problem(40400, "user not found")
 NOT_FOUND = Problem(40401, "page not found")
 REQUEST_TIMEOUT = Problem(40800, "request was not complete in time")
 MESSAGE_TOO_LARGE = Problem(41301, "message too large")
