@@ -4,6 +4,9 @@ Who is whose friend, at hand at once: the friends of everybody who is needed, an
 Access rules ask for each message and cannot wait for a keeper. So the friends of a user are loaded before its
 first session gets anywhere, kept as long as it has one, and loaded again whenever they change. While the
 keeper is away, those that were known last are as good as any.
+
+A few users stay in the book when nobody needs them any more, and are kept right like the others: whoever
+calls the gateway a hundred times a second, or loses its connection all the time, is loaded once.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ RETRY_S = 1.0
 # not wait behind a hundred thousand of them.
 AT_ONCE = 8
 
+# Users who stay although nobody needs them; those who were needed last. Each may have thousands of friends.
+MAX_IDLE = 100
+
 
 class FriendBook:
     """See above. It hears of changes from whoever watches the keeper, by `refresh`."""
@@ -41,18 +47,19 @@ class FriendBook:
         self._clock = clock
         self._pages: dict[str, _Page] = {}
         self._listeners: list[FriendsListener] = []
+        self._idle: dict[str, None] = {}  # whom nobody needs, in the order in which that came about
         self._stale: dict[str, None] = {}  # to be loaded again, in the order in which they were found so
         self._asking = 0  # how many of these are on the way
         self._resting = False  # the keeper is left alone for a moment
 
     def __len__(self) -> int:
-        """How many users are kept, or about to be."""
-        return len(self._pages)
+        """How many users are needed."""
+        return len(self._pages) - len(self._idle)
 
     def listen(self, callback: FriendsListener) -> None:
         """
-        Call this whenever the friends of somebody who is kept turn out to be others; so also when they are
-        loaded for the first time, and are not none.
+        Call this whenever the friends of somebody who is kept turn out to be others, and when they are there
+        for the first time, whoever they are.
         """
         self._listeners.append(callback)
 
@@ -76,6 +83,7 @@ class FriendBook:
         """
         page = self._pages.setdefault(username, _Page())
         page.needs += 1
+        self._idle.pop(username, None)
         if page.friends is not None:
             return None
         waiting: Deferred[None] = Deferred(page.forget)
@@ -86,12 +94,20 @@ class FriendBook:
         return waiting
 
     def release(self, username: str) -> None:
-        """One less needs them. The last one takes them out of the book."""
+        """One less needs them."""
         page = self._pages[username]
         page.needs -= 1
-        if not page.needs:
-            del self._pages[username]
-            self._stale.pop(username, None)
+        if page.needs:
+            return
+        self._idle[username] = None
+        if page.friends is None:
+            self._drop(username)
+        elif len(self._idle) > MAX_IDLE:
+            self._drop(next(iter(self._idle)))
+
+    def _drop(self, username: str) -> None:
+        del self._pages[username], self._idle[username]
+        self._stale.pop(username, None)
 
     def refresh(self, username: str) -> None:
         """
@@ -128,13 +144,13 @@ class FriendBook:
 
     def _loaded(self, friends: Friends, username: str, page: _Page) -> None:
         page.loading = False
-        old, page.friends = page.friends or NOBODY, friends
+        old, page.friends = page.friends, friends
         if self._pages.get(username) is page:
             if page.again:
                 page.again = False
                 self.refresh(username)
             if friends != old:
-                self._tell(username, old, friends)
+                self._tell(username, old or NOBODY, friends)
         for waiting in page.take_waiting():
             waiting.callback(None)
 

@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.people.book import AT_ONCE, NOBODY, RETRY_S, FriendBook
+from pushd.people.book import AT_ONCE, MAX_IDLE, NOBODY, RETRY_S, FriendBook
 from pushd.people.interfaces import Friends, PeopleUnavailable
 from pushd.people.memory import MemoryPeople
 
@@ -81,13 +81,13 @@ class NeedTests(BookTests):
         assert self.book.friends("stranger") == NOBODY
 
     def test_no_friends_are_an_answer_too(self) -> None:
-        """Somebody without friends is in the book like others, and nobody is told."""
+        """Somebody without friends is in the book like others."""
         self.need(friends=NOBODY)
         assert self.book.knows("ann")
-        assert self.told == []
+        assert self.told == [("ann", NOBODY, NOBODY)]
 
     def test_first_friends_are_told(self) -> None:
-        """What was decided before they were known was decided without friends."""
+        """What was decided before they were known may be decided otherwise now."""
         self.need()
         assert self.told == [("ann", NOBODY, JIM)]
 
@@ -104,14 +104,28 @@ class NeedTests(BookTests):
 
 class ReleaseTests(BookTests):
     def test_last_release_forgets(self) -> None:
-        """The book keeps nobody whom nobody needs."""
+        """The book keeps the last few whom nobody needs, and no more."""
         self.need()
         self.book.need("ann")
         self.book.release("ann")
-        assert self.book.friends("ann") == JIM
+        assert len(self.book) == 1
         self.book.release("ann")
-        assert self.book.friends("ann") == NOBODY
         assert len(self.book) == 0
+        for number in range(MAX_IDLE):
+            assert self.book.knows("ann")
+            self.need(f"user{number}")
+            self.book.release(f"user{number}")
+        assert not self.book.knows("ann")
+        assert self.book.friends("ann") == NOBODY
+
+    def test_idle_is_kept_right(self) -> None:
+        """Whoever comes back soon is there already, as it is by then."""
+        self.need()
+        self.book.release("ann")
+        self.book.refresh("ann")
+        self.people.answer(JIM_AND_EVA)
+        assert self.book.need("ann") is None
+        assert self.book.friends("ann") == JIM_AND_EVA
 
     def test_answer_after_the_last_release(self) -> None:
         """An answer that nobody waits for any more is kept by nobody."""
@@ -185,16 +199,23 @@ class RefreshTests(BookTests):
             self.clock.advance(0)
         assert sorted(asked) == sorted(names)
 
-    def test_released_before_its_turn(self) -> None:
-        """Who left while waiting for a refresh is not asked for."""
-        names = [f"user{number}" for number in range(AT_ONCE + 1)]
-        for name in names:
-            self.need(name)
+    def test_dropped_before_its_turn(self) -> None:
+        """Who is not kept any more when its turn comes is not asked for."""
+        for number in range(AT_ONCE):
+            self.need(f"user{number}")
+        for number in range(MAX_IDLE + 1):
+            self.need(f"idle{number}")
+            if number < MAX_IDLE:
+                self.book.release(f"idle{number}")
         self.book.refresh("")
-        self.book.release(names[-1])
-        self.people.answer()
-        self.clock.advance(0)
-        assert names[-1] not in [name for name, _ in self.people.asked]
+        self.book.release(f"idle{MAX_IDLE}")
+        asked = []
+        while self.people.asked:
+            asked.append(self.people.asked[0][0])
+            self.people.answer()
+            self.clock.advance(0)
+        assert "idle0" not in asked
+        assert f"idle{MAX_IDLE}" in asked
 
     def test_listener_that_fails(self) -> None:
         """One listener's mistake is logged, and the others hear of the change all the same."""
