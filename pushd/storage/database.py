@@ -25,6 +25,7 @@ from pushd.broker.records import SavedState
 from pushd.storage import schema
 from pushd.storage.backlog import Backlog
 from pushd.storage.batch import Batch
+from pushd.storage.commit_times import CommitTimes
 from pushd.storage.errors import StoreError
 from pushd.storage.loader import Loader
 from pushd.storage.messages import Found, read_messages
@@ -87,6 +88,7 @@ class Database:
         self._wall_clock = wall_clock
         self._monotonic = monotonic
         self._steps = steps
+        self.commit_times = CommitTimes()
         self._lock: int | None = None
         self._connection: sqlite3.Connection | None = None
         self._places = Places(1, 1)
@@ -265,9 +267,9 @@ class Database:
             if connection is None:
                 connection = self._open_again()
             if self._backlog.last_batch < batch.number:
-                self._places = self._backlog.write(
-                    connection, batch, self._places, self._times(), self._monotonic()
-                )
+                began_at = self._monotonic()
+                self._places = self._backlog.write(connection, batch, self._places, self._times(), began_at)
+                self.commit_times.add(self._monotonic() - began_at)
         except BaseException:
             self._give_up_connection()
             raise

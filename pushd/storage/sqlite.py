@@ -55,6 +55,7 @@ class SqliteStore:
     """
     :ivar pending: whether anything that was recorded is not durable yet.
     :ivar failing: why nothing becomes durable at the moment; ``None`` while all is well.
+    :ivar commit_times: of all that did.
     """
 
     # What nobody waits for, such as that a client has acknowledged, is written after this time at the latest.
@@ -97,6 +98,7 @@ class SqliteStore:
         self.pending = False
         self.failing: str | None = None
         self._database = Database(path, durability, wall_clock, monotonic, schema.steps())
+        self.commit_times = self._database.commit_times
         self._in_thread = in_thread
         self._call_later = call_later
         self._monotonic = monotonic
