@@ -1,0 +1,48 @@
+"""
+The rules that the server goes by, as their files say them.
+
+    GET /v1/rules    {"files": [{"option": "acl_file", "path": "conf/acl", "text": "..."}]}
+
+For administrators: access rules tell who there is. A file that has changed since it was read is shown as it
+is now; after SIGHUP the two are the same, or the log says why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from twisted.internet.defer import Deferred
+
+from pushd.gateway.guards import Guard
+from pushd.gateway.pages import json_answer, json_app
+from pushd.gateway.request import GatewayRequest
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """
+    :ivar option: the option that names it.
+    :ivar text: what it says; empty if it cannot be read.
+    """
+
+    option: str
+    path: str
+    text: str
+
+
+class RulePages:
+    """``/v1/rules``."""
+
+    app = json_app()
+
+    def __init__(self, guard: Guard, read: Callable[[], Deferred[list[RuleFile]]]) -> None:
+        """:param read: reads the files, not in the reactor's thread."""
+        self._guard = guard
+        self._read = read
+
+    @app.route("/rules", methods=["GET"])
+    async def rules(self, request: GatewayRequest) -> bytes:
+        """All of them, in the order of `pushd.conf`."""
+        await self._guard.identify_admin(request)
+        return json_answer(request, {"files": [asdict(file) for file in await self._read()]})
