@@ -20,10 +20,19 @@ from pushd.broker.admission import Admission
 from pushd.broker.census import Census, Waiting
 from pushd.broker.client import Client
 from pushd.broker.counters import Counters
+from pushd.broker.forwarding import Delivery, deliveries
 from pushd.broker.hooks import Decision
-from pushd.broker.interfaces import Access, Credentials, IConnection, IStore, Principal, Verdict
+from pushd.broker.interfaces import (
+    Access,
+    Credentials,
+    IConnection,
+    IRoutingRules,
+    IStore,
+    Principal,
+    Verdict,
+)
 from pushd.broker.limits import Limits
-from pushd.broker.message import Message, source_of
+from pushd.broker.message import Message, Source, source_of
 from pushd.broker.policy import Policy
 from pushd.broker.pressure import Pressure
 from pushd.broker.replay import Replays
@@ -61,6 +70,7 @@ class Broker:
     :ivar online: how many of them have a client.
     :ivar memory_is_scarce: nobody new is let in, and nothing new retained.
     :ivar policies: those of the listeners, by name.
+    :ivar routing: the rules by which messages go elsewhere, too, or instead; see `use_routing`.
     :ivar scheduled: the messages that are to be published later.
     """
 
@@ -86,11 +96,12 @@ class Broker:
         self.turn = Turn(at_turn_end, store, self.counters)
         self.wheel = TimingWheel(clock, seconds or clock.seconds)
         self.pressure = Pressure(self.wheel, self.turn)
+        self.routing: IRoutingRules | None = None
         self.router = Router(self)
         self.retained = RetainedMessages(store, self.wheel, lambda: self.limits)
         self.replays = Replays(self)
         self._soon = partial(clock.callLater, 0)
-        self.scheduled = Schedule(self.wheel, store, self.counters, self.publish_message, self._soon)
+        self.scheduled = Schedule(self.wheel, store, self.counters, self._publish_scheduled, self._soon)
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
         self.sessions: dict[str, Session] = {}
         self.online = 0
@@ -242,17 +253,50 @@ class Broker:
 
     # Messages
 
-    def publish_message(self, message: Message, publisher: Session | None = None) -> Route:
+    def publish_message(self, message: Message, sender: Principal | None = None) -> ReasonCode:
         """
-        Pass on a message that was allowed: retain it if it says so, and give it to its subscribers.
+        Pass on a message that was allowed: retain it if it says so, and give it to its subscribers; the same
+        with what routing rules make of it. Whoever sent it needs no leave for that: the rules are the
+        operator's, who has given it.
 
-        :return: the route that it took.
+        :param sender: ``None`` for a message that is nobody's.
+        :return: ``SUCCESS`` or ``NO_MATCHING_SUBSCRIBERS``.
         """
-        if message.retain and not (self.can_retain(message) and self.retained.retain(message)):
-            self.counters.dropped("retained_full")
         route = self.router.route(message.topic)
-        route.publish(message, publisher)
-        return route
+        if route.ruled:
+            return self._publish_by_rules(message, sender)
+        self._retain(message)
+        route.publish(message, sender)
+        return ReasonCode.SUCCESS if route.targets else ReasonCode.NO_MATCHING_SUBSCRIBERS
+
+    def _publish_by_rules(self, message: Message, sender: Principal | None) -> ReasonCode:
+        parts = self._deliveries(message, sender)
+        for each, targets in parts:
+            self._retain(each)
+            Route.publish_to(targets, each, sender)
+        if parts:
+            reached = any(targets for _, targets in parts)
+            return ReasonCode.SUCCESS if reached else ReasonCode.NO_MATCHING_SUBSCRIBERS
+        self.counters.dropped("route")
+        return ReasonCode.SUCCESS
+
+    def _deliveries(self, message: Message, sender: Principal | None) -> list[Delivery]:
+        """What comes of a message, and who gets it."""
+        route = self.router.route(message.topic)
+        if self.routing is None or not route.ruled:
+            return [Delivery(message, route.targets)]
+        return deliveries(self.router, self.routing, message, sender)
+
+    def _retain(self, message: Message) -> None:
+        if not message.retain:
+            return
+        if (message.payload and self.memory_is_scarce) or not self.retained.retain(message):
+            self.counters.dropped("retained_full")
+
+    def use_routing(self, rules: IRoutingRules | None) -> None:
+        """From the next message on, go by these routing rules, or by none."""
+        self.routing = rules
+        self.router.forget_routes()
 
     def publish(
         self, policy: Policy, principal: Principal, topic: str, payload: bytes, qos: int, retain: bool
@@ -266,7 +310,7 @@ class Broker:
             have to be stored cannot be at the moment.
         """
         message = self._make_message(policy, principal, topic, payload, qos, retain)
-        return self._judge(policy, principal, message).addCallback(self.publish_durably)
+        return self._judge(policy, principal, message).addCallback(self.publish_durably, principal)
 
     def schedule(
         self,
@@ -289,18 +333,24 @@ class Broker:
         """
         message = self._make_message(policy, principal, topic, payload, qos, retain)
         due_at = self.wheel.seconds() + delay_s
-        return self._judge(policy, principal, message).addCallback(self._schedule_durably, id, due_at)
+        sender = source_of(principal.client_id, principal.username, policy.name)
+        return self._judge(policy, principal, message).addCallback(self._schedule_durably, id, due_at, sender)
 
     def _schedule_durably(
-        self, message: Decision, id: str, due_at: float
+        self, message: Decision, id: str, due_at: float, sender: Source
     ) -> ReasonCode | Deferred[ReasonCode]:
         if not isinstance(message, Message):
             return message
+        if not message.retain:  # of one that is, `source` says who may lose the right to it: perhaps nobody
+            message.source = sender  # whom routing rules will ask for when it is due
         if self.store.failing is not None or not self.scheduled.add(id, due_at, message):
             return ReasonCode.QUOTA_EXCEEDED
         self.counters.publish_received += 1
         self.counters.publish_bytes_received += len(message.payload)
         return self.store.barrier().addCallback(lambda _: ReasonCode.SUCCESS)
+
+    def _publish_scheduled(self, message: Message) -> None:
+        self.publish_message(message, message.source)
 
     @staticmethod
     def _make_message(
@@ -334,43 +384,47 @@ class Broker:
         hook = policy.hooks.publish
         return message if hook is None else hook(principal, message)
 
-    def publish_durably(self, message: Decision) -> ReasonCode | Deferred[ReasonCode]:
+    def publish_durably(
+        self, message: Decision, sender: Principal | None = None
+    ) -> ReasonCode | Deferred[ReasonCode]:
         """
         Pass on what became of a message of somebody who is no MQTT client.
 
+        :param sender: ``None`` for a plugin.
         :return: when it is durable, ``SUCCESS``, ``NO_MATCHING_SUBSCRIBERS`` or ``QUOTA_EXCEEDED``; at once,
             the code that there is in place of a message.
         """
         if not isinstance(message, Message):
             return message
         matters = message.qos > 0 or message.retain
-        if matters and not (self.has_place(message) and self.can_retain(message)):
+        if matters and not (self.has_place(message, sender) and self.can_retain(message, sender)):
             return ReasonCode.QUOTA_EXCEEDED
         self.counters.publish_received += 1
         self.counters.publish_bytes_received += len(message.payload)
-        route = self.publish_message(message)
-        code = ReasonCode.SUCCESS if route.targets else ReasonCode.NO_MATCHING_SUBSCRIBERS
+        code = self.publish_message(message, sender)
         if not (matters and self.store.pending):
             return code
         return self.store.barrier().addCallback(lambda _: code)
 
-    def has_place(self, message: Message) -> bool:
+    def has_place(self, message: Message, sender: Principal | None) -> bool:
         """
         Whether a message of QoS 1 or 2 can be taken: it could be stored, and, by ``queue_full
-        refuse_publisher``, no queue that it goes to is full.
+        refuse_publisher``, no queue that it goes to is full, by whatever routing rule.
         """
         if self.store.failing is not None:
             return False
         if self.limits.queue_full != "refuse_publisher":
             return True
-        route = self.router.route(message.topic)
-        return all(target.session.has_place(len(message.payload)) for target in route.targets if target.qos)
+        targets = (target for part in self._deliveries(message, sender) for target in part.targets)
+        return all(target.session.has_place(len(message.payload)) for target in targets if target.qos)
 
-    def can_retain(self, message: Message) -> bool:
-        """Whether there is room for it among the retained messages, if it wants any."""
+    def can_retain(self, message: Message, sender: Principal | None) -> bool:
+        """Whether there is room for it among the retained messages, if it wants any, and for each copy."""
         if not (message.retain and message.payload):
             return True
-        return not self.memory_is_scarce and self.retained.has_room_for(message)
+        if self.memory_is_scarce:
+            return False
+        return all(self.retained.has_room_for(part.message) for part in self._deliveries(message, sender))
 
     def announce(self, topic: str, payload: bytes, *, retain: bool = True) -> None:
         """

@@ -341,9 +341,9 @@ class Client:
         """Whether a message of QoS 1 or 2 can be taken; one of QoS 2 that comes again was taken before."""
         if self._came_before(packet):
             return True
-        if self.v5 and not self._broker.can_retain(message):
+        if self.v5 and not self._broker.can_retain(message, self.session):
             return False  # version 3 would not hear of it: there it is passed on, and not kept
-        return self._broker.has_place(message)
+        return self._broker.has_place(message, self.session)
 
     def _publish_later(self, packet: Publish, message: Message) -> None:
         """Some queue is full, and nothing may be dropped: version 3 has no words for it but silence."""
@@ -352,7 +352,7 @@ class Client:
             if self.session.client is self:
                 self._answer_publish(packet, self._pass_on(packet, message))
 
-        has_place = partial(self._broker.has_place, message)
+        has_place = partial(self._broker.has_place, message, self.session)
         self.decide_later(self.pressure.when(lambda: not self.connection.is_open or has_place()), decided)
 
     def _pass_on(self, packet: Publish, message: Message) -> ReasonCode:
@@ -360,12 +360,12 @@ class Client:
         if packet.qos == 2 and not self.session.hold_received(packet.packet_id):
             self.must_wait = True  # perhaps so shortly before that its record is not durable yet
             return ReasonCode.SUCCESS
-        route = self._broker.publish_message(message, self.session)
+        code = self._broker.publish_message(message, self.session)
         if self._may_hurry():
-            self._remember(packet.topic.encode(), route)
+            self._remember(packet.topic.encode(), self._broker.router.route(message.topic))
         if self.pressure.strained is not None:
             self.pressure.hold_back(self)
-        return ReasonCode.SUCCESS if route.targets else ReasonCode.NO_MATCHING_SUBSCRIBERS
+        return code
 
     def _may_hurry(self) -> bool:
         """Whether what it publishes next to the same topic name may take the express lane."""
@@ -402,6 +402,9 @@ class Client:
         self.send((PUBACK if qos == 1 else PUBREC) + packet_id)
 
     def _remember(self, name: bytes, route: Route) -> None:
+        """Unless each message has to be looked at, for where routing rules send it."""
+        if route.ruled:
+            return
         if self.routes is NO_ROUTES or len(self.routes) >= self.MAX_ROUTES:
             self.routes = {}
         self.routes[name] = route

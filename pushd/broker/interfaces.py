@@ -134,6 +134,24 @@ class IAuthorizer(Interface):
         """
 
 
+class IRoutingRules(Interface):
+    """Where else messages go than to the topic that they were published to."""
+
+    def concern(topic: str) -> bool:
+        """
+        :param topic: a topic name, mount point included.
+        :return: whether anything but `topic` itself may ever come out of `destinations`. Asked while a route
+            is built, and remembered with it.
+        """
+
+    def destinations(topic: str, sender: Principal | None) -> tuple[str, ...]:
+        """
+        :param topic: what a message was published to.
+        :param sender: who published it; ``None`` for a message that is nobody's.
+        :return: the topic names that it is delivered at, each once; empty if nobody is to get it.
+        """
+
+
 class IStore(Interface):
     """
     Remembers what must survive. The broker decides in memory and tells the store, as an ordered journal.

@@ -116,6 +116,13 @@ class Message:
         message.shared = group, self
         return message
 
+    def forwarded(self, topic: str) -> Message:
+        """
+        The same publication on another topic, as a routing rule has it. It has no `source`: whoever published
+        it need not be allowed to write there, so losing the right to it changes nothing.
+        """
+        return Message(topic, self.payload, self.qos, self.retain, self.properties, self.expires_at)
+
     def _copy(self, qos: int, retain: bool, subscription_ids: tuple[int, ...]) -> Message:
         message = Message(self.topic, self.payload, qos, retain, self.properties, self.expires_at)
         message.subscription_ids = subscription_ids

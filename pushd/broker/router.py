@@ -19,6 +19,7 @@ from pushd.broker.trie import SubscriptionTrie, is_exact
 if TYPE_CHECKING:
     from pushd.broker.broker import Broker
     from pushd.broker.client import Client
+    from pushd.broker.interfaces import Principal
     from pushd.broker.session import Session, Subscription
 
 
@@ -59,13 +60,16 @@ class Route:
 
     :ivar fresh: cleared when something changed that could concern it; who finds it cleared asks the router.
     :ivar name: the topic name as it stands in a PUBLISH: two bytes of length, then UTF-8.
+    :ivar ruled: whether routing rules concern the topic, so that each message is looked at: `targets` are not
+        all that there is to it (`pushd.broker.forwarding`).
     """
 
-    __slots__ = ("fresh", "name", "relay_v3", "relay_v5", "targets", "topic")
+    __slots__ = ("fresh", "name", "relay_v3", "relay_v5", "ruled", "targets", "topic")
 
-    def __init__(self, topic: str, targets: tuple[Target, ...]) -> None:
+    def __init__(self, topic: str, targets: tuple[Target, ...], ruled: bool = False) -> None:
         encoded = topic.encode()
         self.topic = topic
+        self.ruled = ruled
         self.name = len(encoded).to_bytes(2, "big") + encoded
         self.targets = targets
         self.relay_v3 = _relay(targets, v5=False)
@@ -81,12 +85,12 @@ class Route:
         self.targets = ()
         self.relay_v3 = self.relay_v5 = NOBODY
 
-    def publish(self, message: Message, publisher: Session | None = None) -> None:
+    def publish(self, message: Message, publisher: Principal | None = None) -> None:
         """Give a message to every target, at the lower of its own QoS and the subscription's (v5 §3.8.4)."""
         self.publish_to(self.targets, message, publisher)
 
     @staticmethod
-    def publish_to(targets: tuple[Target, ...], message: Message, publisher: Session | None) -> None:
+    def publish_to(targets: tuple[Target, ...], message: Message, publisher: Principal | None) -> None:
         """Give a message to some of the targets."""
         qos, retain = message.qos, message.retain
         for session, granted, as_published, no_local, ids, least in targets:
@@ -153,7 +157,8 @@ class Router:
         if route is None:
             if len(self._routes) >= self.MAX_ROUTES:
                 self.forget_routes()
-            route = Route(topic, self._targets(topic))
+            rules = self._broker.routing
+            route = Route(topic, self._targets(topic), rules is not None and rules.concern(topic))
             self._routes.set(topic, route)
             self._looks_left += self.LOOKS_PER_ROUTE
         return route
