@@ -9,8 +9,12 @@ large is refused from what its headers announce, before the body is read.
 **On a clock.** A connection is in one phase at a time, and each phase has its patience:
 
     IDLE --first line--> RECEIVING --last byte--> ANSWERING --answered--> IDLE
+      |                      |                        |  `--> STREAMING --^
       |                      |  `-- body too large --> DRAINING --.
       `----------------------+--------------------------------------> CLOSING
+
+An answer that goes on (`pushd.gateway.events`) has no deadline: it ends when its reader leaves, or does not
+read.
 
 A connection that asks for a WebSocket at a path where there is one is handed over: `_successor` is the
 protocol from then on, with deadlines of its own, and all that is left to do here is to pass its bytes on.
@@ -21,6 +25,7 @@ request then costs a few assignments and no change to the reactor's heap of time
 
 from __future__ import annotations
 
+import math
 import re
 from enum import IntEnum
 from typing import Any
@@ -37,6 +42,7 @@ from pushd.gateway.pushes import body_limit
 from pushd.gateway.request import GatewayRequest, origin_form, response
 
 IDLE_S = 60.0  # between requests of a connection that is kept
+STREAM_S = math.inf  # an answer that goes on
 REQUEST_S = 30.0  # from a request's first line to the end of its answer, however slowly the body comes
 DRAIN_S = 2.0  # for a caller to read why we take no more of the body that it is still sending
 CLOSE_S = 15.0  # for a caller to take what is left of an answer
@@ -55,13 +61,20 @@ class Phase(IntEnum):
     IDLE = 0
     RECEIVING = 1
     ANSWERING = 2
-    DRAINING = 3
-    CLOSING = 4
-    CLOSED = 5
+    STREAMING = 3
+    DRAINING = 4
+    CLOSING = 5
+    CLOSED = 6
 
 
 # ANSWERING goes on with the deadline of RECEIVING.
-PATIENCE_S = {Phase.IDLE: IDLE_S, Phase.RECEIVING: REQUEST_S, Phase.DRAINING: DRAIN_S, Phase.CLOSING: CLOSE_S}
+PATIENCE_S = {
+    Phase.IDLE: IDLE_S,
+    Phase.RECEIVING: REQUEST_S,
+    Phase.STREAMING: STREAM_S,
+    Phase.DRAINING: DRAIN_S,
+    Phase.CLOSING: CLOSE_S,
+}
 
 # The timer fires at least this often, so a phase with at least this patience may begin without moving it.
 _LOOK_S = min(IDLE_S, REQUEST_S)
@@ -137,6 +150,16 @@ class GatewayChannel(HTTPChannel):
             return
         self._phase = Phase.ANSWERING
         super().allContentReceived()
+
+    def begin_stream(self) -> bool:
+        """
+        The answer ends when it ends, from now on.
+
+        :return: whether the transport is full already, of answers that the caller did not read.
+        """
+        self._enter(Phase.STREAMING)
+        full: bool = self._waitingForTransport
+        return full
 
     def requestDone(self, request: GatewayRequest) -> None:
         self._enter(Phase.IDLE)

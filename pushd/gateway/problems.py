@@ -92,6 +92,7 @@ REQUEST_TIMEOUT = Problem(40800, "request was not complete in time")
 MESSAGE_TOO_LARGE = Problem(41301, "message too large")
 JSON_TOO_LARGE = Problem(41303, "JSON body too large")
 TOO_MANY_REQUESTS = Problem(42901, "limit reached: too many requests")
+TOO_MANY_STREAMS = Problem(42903, "limit reached: too many active subscriptions")
 TOO_MANY_FAILED_LOGINS = Problem(42909, "limit reached: too many failed logins")
 
 INTERNAL_ERROR = Problem(50001, "internal server error")
