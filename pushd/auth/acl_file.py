@@ -9,6 +9,8 @@ May you, by Mosquitto's ACL file.
     topic deny sensors/cellar/state
     # for everybody, %u being the user name and %c the client id
     pattern write devices/%u/up
+    # for everybody, %f being each user whom this one follows, and %F each who follows back
+    pattern read user/%F/presence
 
 A decision looks at the client's own lines first, then at the patterns. In either, a ``deny`` that matches
 refuses; else any other line that matches the topic and names the access allows; else the search goes on. When
@@ -18,6 +20,9 @@ nothing has matched, the answer is no. So the order of lines within one list doe
 Subscribing is not refused, as in Mosquitto: each message is checked when it is delivered. With
 `acl_check_subscribe` it is, where no message could ever be delivered: where no topic name that the filter
 matches may be read.
+
+Where a decision depends on friends who are not known yet, it comes later; that about a message to be
+delivered cannot, and is ``SERVER_UNAVAILABLE`` until then.
 """
 
 from __future__ import annotations
@@ -26,16 +31,32 @@ import os
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from itertools import islice
+from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pushd.auth.acl_tree import GRANTS, VARIABLES, AclLine, AclLines, Names, Substitution
+from pushd.auth.acl_tree import (
+    FRIEND_VARIABLES,
+    GRANTS,
+    NO_FRIENDS,
+    VARIABLES,
+    AclLine,
+    AclLines,
+    Names,
+    Substitution,
+)
 from pushd.auth.dollar_topics import is_closed
 from pushd.auth.security_file import BLANKS, SecurityFileError, numbered_lines, read_security_file
 from pushd.broker.interfaces import Access, IAuthorizer, Principal, Verdict
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.errors import MalformedPacket
 from pushd.mqtt.topics import MAX_LEVELS, SHARE_PREFIX, check_filter
+from pushd.people.interfaces import Friends, PeopleUnavailable
+
+if TYPE_CHECKING:
+    from pushd.people.book import FriendBook
 
 MAX_WARNINGS = 20  # of one kind; a script that writes one such line writes thousands
 
@@ -118,17 +139,23 @@ class AclFile:
         """
         return cls.parse(read_security_file(path), os.fspath(path))
 
+    @property
+    def uses_friends(self) -> bool:
+        """Whether any line asks who is whose friend."""
+        return self._patterns.uses_friends
+
     def authorize(
         self,
         principal: Principal,
         access: Access,
         topic: str,
         substitution: Substitution = Substitution.WHOLE_LEVELS,
+        friends: Friends = NO_FRIENDS,
     ) -> ReasonCode:
         """
         A decision, always: ``SUCCESS`` or ``NOT_AUTHORIZED``. An empty user name is an anonymous client's.
         """
-        allows = self.explain(principal, access, topic, substitution).allows
+        allows = self.explain(principal, access, topic, substitution, friends).allows
         return ReasonCode.SUCCESS if allows else ReasonCode.NOT_AUTHORIZED
 
     def explain(
@@ -137,19 +164,43 @@ class AclFile:
         access: Access,
         topic: str,
         substitution: Substitution = Substitution.WHOLE_LEVELS,
+        friends: Friends = NO_FRIENDS,
     ) -> AclLine | Unlisted:
         """
         What decides: a line, or why there is none.
 
         :param topic: for SUBSCRIBE a filter, without ``$share/group/``. It is allowed by a line that allows
             to read a topic name of its.
+        :param friends: the principal's.
         """
         names = Names(principal.client_id, principal.username, substitution)
+        if names.username:
+            names.friends = friends
         if access is Access.SUBSCRIBE:
             return self._explain_filter(names, topic)
         if is_closed(access, topic):
             return Unlisted.CLOSED
         return self._explain_name(names, access, topic)
+
+    def depends_on_friends(
+        self, principal: Principal, access: Access, topic: str, substitution: Substitution
+    ) -> bool:
+        """
+        Whether it may matter who the principal's friends are; of a filter, where any line asks for them. The
+        more friends, the more lines match: those that match with everybody as a friend, or already without
+        any, are the same if it does not.
+        """
+        if not (self.uses_friends and principal.username):
+            return False
+        if access is Access.SUBSCRIBE:
+            return True
+        some, most = (
+            Names(principal.client_id, principal.username, substitution, friends)
+            for friends in (NO_FRIENDS, EVERYBODY)
+        )
+        if some.have_wildcards:
+            return False  # no pattern is for this principal
+        return len([*self._patterns.matching(topic, some)]) < len([*self._patterns.matching(topic, most)])
 
     def _lists(self, names: Names) -> Iterator[AclLines]:
         """Where to look, in this order."""
@@ -192,12 +243,23 @@ class AclFile:
                 yield from (None,) if levels is None else _examples_of(levels, min(deepest, MAX_LEVELS))
 
 
+class _Everybody(frozenset[str]):
+    """Has whoever is looked for in it."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+EVERYBODY = Friends(_Everybody(), _Everybody())
+
+
 @implementer(IAuthorizer)
 class AclAuthorizer:
     """Asks an `AclFile`, which a reload may replace; ``None`` for no file, and then it has no opinion."""
 
     def __init__(self, acl: AclFile | None) -> None:
         self._acl = acl
+        self._book: FriendBook | None = None
         self._substitution = Substitution.WHOLE_LEVELS
         self._check_subscribe = False
 
@@ -206,23 +268,63 @@ class AclAuthorizer:
         acl: AclFile | None,
         substitution: Substitution = Substitution.WHOLE_LEVELS,
         check_subscribe: bool = False,
+        book: FriendBook | None = None,
     ) -> None:
-        """Use these rules from now on. Whoever remembers verdicts has to forget them then."""
+        """
+        Use these rules from now on. Whoever remembers verdicts has to forget them then.
+
+        :param book: where friends stand, if the rules ask for any; without it nobody has friends.
+        """
         self._acl = acl
+        self._book = book
         self._substitution = substitution
         self._check_subscribe = check_subscribe
 
-    def authorize(self, principal: Principal, access: Access, topic: str) -> Verdict:
+    def authorize(self, principal: Principal, access: Access, topic: str) -> Verdict | Deferred[Verdict]:
         """See `AclFile.authorize`."""
         if self._acl is None:
             return None
         if access is Access.SUBSCRIBE and not self._check_subscribe:
             return ReasonCode.SUCCESS
-        return self._acl.authorize(principal, access, topic, self._substitution)
+        book, username = self._book, principal.username
+        if book is None or not username or not self._acl.uses_friends:
+            return self._acl.authorize(principal, access, topic, self._substitution)
+        if book.knows(username) or not self._acl.depends_on_friends(
+            principal, access, topic, self._substitution
+        ):
+            friends = book.friends(username)
+            return self._acl.authorize(principal, access, topic, self._substitution, friends)
+        if access is Access.READ:
+            return ReasonCode.SERVER_UNAVAILABLE
+        return self._authorize_later(book, username, principal, access, topic)
+
+    def _authorize_later(
+        self, book: FriendBook, username: str, principal: Principal, access: Access, topic: str
+    ) -> Verdict | Deferred[Verdict]:
+        """For those without a session: a caller of the gateway, or a Will that was left behind."""
+
+        def decide(_: None) -> Verdict | Deferred[Verdict]:
+            return self.authorize(principal, access, topic)
+
+        def undecided(failure: Failure) -> Verdict:
+            failure.trap(PeopleUnavailable)
+            # No MQTT client can be told the truth in a SUBACK or PUBACK.
+            return ReasonCode.NOT_AUTHORIZED if principal.client_id else ReasonCode.SERVER_UNAVAILABLE
+
+        def release(verdict: Verdict) -> Verdict:
+            book.release(username)
+            return verdict
+
+        loading = book.need(username)
+        assert loading is not None  # or they were known
+        return loading.addCallbacks(decide, undecided).addBoth(release)
 
 
 class _Doubts:
-    """Lines that mean something else by `acl_substitution` 2.0 than by 2.1, as far as a file can tell."""
+    """
+    Lines that mean something else by `acl_substitution` 2.0 than by 2.1, as far as a file can tell; and those
+    that mean nothing by either.
+    """
 
     # Unlike Mosquitto we do not doubt a pattern without any variable: a rule for every client is written so.
 
@@ -231,6 +333,7 @@ class _Doubts:
         self._partial: list[tuple[int, str]] = []  # patterns
         self._whole_user: list[int] = []  # other patterns with %u
         self._with_slash: list[tuple[int, str]] = []  # users
+        self._part_friends: list[tuple[int, str]] = []  # patterns
 
     def see_user(self, number: int, name: str) -> None:
         if "/" in name:
@@ -242,6 +345,8 @@ class _Doubts:
             self._partial.append((number, topic_filter))
         elif "%u" in levels:
             self._whole_user.append(number)
+        if any(variable in level != variable for variable in FRIEND_VARIABLES for level in levels):
+            self._part_friends.append((number, topic_filter))
 
     def warnings(self) -> Iterator[str]:
         """Each beginning with the place of the line."""
@@ -251,6 +356,11 @@ class _Doubts:
             for number, topic_filter in self._partial
         )
         yield from self._first(partial, len(self._partial), "patterns like this")
+        friends = (
+            f"{self._origin}:{number}: pattern {topic_filter!r}: %f and %F count for a whole level only"
+            for number, topic_filter in self._part_friends
+        )
+        yield from self._first(friends, len(self._part_friends), "patterns like this")
         if not self._whole_user:
             return
         patterns = _some(self._whole_user)

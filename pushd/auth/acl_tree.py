@@ -8,6 +8,11 @@ however many lines there are.
 A level with ``%u`` or ``%c`` is kept as it is written, and gets the client's names during the walk. By the
 rules of Mosquitto 2.0 that may make several levels of it, but never a wildcard: for a client with one in its
 names, nobody looks at patterns at all (`pushd.auth.acl_file`).
+
+A level that is ``%f`` or ``%F`` stands for any of the user's friends, of whom there may be thousands. They
+are never put in: the topic's level at that place is looked up among them.
+
+    pattern read user/%F/presence   root - "user" - one of `Friends.mutual` - "presence": this line
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from enum import Enum
 
 from pushd.broker.interfaces import Access
 from pushd.mqtt.topics import MAX_LEVELS
+from pushd.people.interfaces import Friends
 
 # What a line grants. Tuples, not sets: `in` finds an enumeration's member in them by identity.
 GRANTS: dict[str, tuple[Access, ...]] = {
@@ -28,6 +34,12 @@ GRANTS: dict[str, tuple[Access, ...]] = {
 }
 
 VARIABLES = ("%u", "%c")
+
+# Each for a whole level only: a name that is a part of one could be found by trying them all, not otherwise.
+FOLLOWED, MUTUAL = "%f", "%F"
+FRIEND_VARIABLES = (FOLLOWED, MUTUAL)
+
+NO_FRIENDS = Friends()
 
 
 class Substitution(Enum):
@@ -57,11 +69,12 @@ class AclLine:
 
 @dataclass(slots=True)
 class Names:
-    """Who is asked about, and how names are put in."""
+    """Who is asked about, how names are put in, and who its friends are: none of an anonymous client."""
 
     client_id: str
     username: str | None
     substitution: Substitution
+    friends: Friends = NO_FRIENDS
 
     @property
     def have_wildcards(self) -> bool:
@@ -88,6 +101,13 @@ class Names:
         # A name may be 65,535 slashes, which no topic has; taking them apart for each message costs 1 ms.
         return None if slashes >= (1 if whole_levels else MAX_LEVELS) else text.split("/")
 
+    def circle(self, variable: str) -> frozenset[str]:
+        """
+        Those for whom ``%f`` or ``%F`` stands. A level of a topic name that is among them is a friend's:
+        there is no level with ``+``, ``#`` or ``/`` in it, and so no friend with such a name.
+        """
+        return self.friends.mutual if variable == MUTUAL else self.friends.followed
+
     def extra_levels(self, variables: int) -> int:
         """How many levels a filter with so many variables may have more than it is written with."""
         if self.substitution is Substitution.WHOLE_LEVELS:
@@ -98,12 +118,13 @@ class Names:
 class _Node:
     """One level. Most of a hundred thousand have no children, so their dicts are made when needed."""
 
-    __slots__ = ("children", "lines", "patterns", "readable")
+    __slots__ = ("children", "circles", "lines", "patterns", "readable")
 
     def __init__(self) -> None:
         self.lines: tuple[AclLine, ...] = ()  # whose filter ends here
         self.children: dict[str, _Node] | None = None  # by level, + and # among them
-        self.patterns: dict[str, _Node] | None = None  # by level with a variable in it
+        self.patterns: dict[str, _Node] | None = None  # by level with %u or %c in it
+        self.circles: dict[str, _Node] | None = None  # by %f and %F
         self.readable = False  # whether any line here or below grants reading
 
     def child(self, level: str, is_pattern: bool) -> _Node:
@@ -112,6 +133,10 @@ class _Node:
             if self.patterns is None:
                 self.patterns = {}
             return self.patterns.setdefault(level, _Node())
+        if is_pattern and level in FRIEND_VARIABLES:
+            if self.circles is None:
+                self.circles = {}
+            return self.circles.setdefault(level, _Node())
         if self.children is None:
             self.children = {}
         found = self.children.get(level)
@@ -126,11 +151,16 @@ class _Node:
 
 
 class AclLines:
-    """The lines of one user, of the anonymous, or the patterns."""
+    """
+    The lines of one user, of the anonymous, or the patterns.
 
-    __slots__ = ("_levels", "_root", "_variables")
+    :ivar uses_friends: whether there is any ``%f`` or ``%F`` in them.
+    """
+
+    __slots__ = ("_levels", "_root", "_variables", "uses_friends")
 
     def __init__(self) -> None:
+        self.uses_friends = False
         self._root = _Node()
         self._levels = 0  # of the longest filter
         self._variables = 0  # of the one with most
@@ -143,7 +173,7 @@ class AclLines:
         Take in a line.
 
         :param topic_filter: valid.
-        :param is_pattern: whether ``%u`` and ``%c`` are more than text.
+        :param is_pattern: whether variables are more than text.
         """
         reads = Access.READ in line.grants
         levels = topic_filter.split("/")
@@ -156,6 +186,7 @@ class AclLines:
         self._levels = max(self._levels, len(levels))
         if is_pattern:
             self._variables = max(self._variables, sum(map(topic_filter.count, VARIABLES)))
+            self.uses_friends |= any(variable in levels for variable in FRIEND_VARIABLES)
 
     def depth(self, names: Names) -> int:
         """The levels of the longest filter once names are put in, or more."""
@@ -187,6 +218,10 @@ class AclLines:
                     put_in = names.put_into(level) if plainly or level.startswith("$") else None
                     if put_in and levels[depth : depth + len(put_in)] == put_in:
                         unfinished.append((child, depth + len(put_in)))
+            if node.circles and plainly and levels[depth]:
+                for variable, child in node.circles.items():
+                    if levels[depth] in names.circle(variable):
+                        unfinished.append((child, depth + 1))
 
     def readable_within(self, topic_filter: str, names: Names) -> Iterator[list[str] | None]:
         """
@@ -216,6 +251,7 @@ class AclLines:
             if rest:
                 unfinished.append(_plain_steps(node, depth, common, rest[0]))
                 unfinished.append(_pattern_steps(node, depth, common, rest, names))
+                unfinished.append(_circle_steps(node, depth, common, rest[0], names))
 
 
 _Step = tuple[_Node, int, list[str]]  # where we are, how much of a filter led there, what it has in common
@@ -243,6 +279,20 @@ def _pattern_steps(
             taken = _taken(rest, put_in)
             if taken is not None:
                 yield child, depth + taken, common + put_in
+
+
+def _circle_steps(node: _Node, depth: int, common: list[str], wanted: str, names: Names) -> Iterator[_Step]:
+    """To one friend, or where any will do to each, as long as whoever asks has patience."""
+    for variable, child in node.circles.items() if node.circles else ():
+        circle = names.circle(variable)
+        for friend in circle if wanted in ("+", "#") else circle & {wanted}:
+            if is_level(friend) and (common or not friend.startswith("$")):
+                yield child, depth + (wanted != "#"), [*common, friend]
+
+
+def is_level(name: str) -> bool:
+    """Whether a user's name can be a level of a topic name."""
+    return bool(name) and not any(letter in name for letter in "+#/")
 
 
 def _taken(rest: list[str], levels: list[str]) -> int | None:

@@ -6,15 +6,20 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from pushd.auth.acl_file import MAX_STEPS, MAX_WARNINGS, AclAuthorizer, AclFile
 from pushd.auth.acl_tree import Substitution
 from pushd.auth.security_file import SecurityFileError
-from pushd.broker.interfaces import Access, IAuthorizer
+from pushd.broker.interfaces import Access, IAuthorizer, Verdict
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.topics import is_valid_name
+from pushd.people.book import FriendBook
+from pushd.people.interfaces import Friends, PeopleUnavailable
+from pushd.people.memory import MemoryPeople
 from tests.auth.acl_case import AclTestCase, Client
 
 
@@ -327,6 +332,12 @@ class WarningTests(AclTestCase):
         self.given_acl("user x", "pattern b/%u")
         self.assertEqual(self.acl.warnings, ())
 
+    def test_friends_in_a_part_of_a_level(self) -> None:
+        """Whoever writes that hopes for something that it does not mean."""
+        self.given_acl("topic a-%f", "pattern read a-%f/#", "pattern %f/%F", "pattern %u%F")
+        friends = [warning for warning in self.acl.warnings if "%F count" in warning]
+        self.assertEqual([warning.partition(": ")[0] for warning in friends], ["conf/acl:2", "conf/acl:4"])
+
     def test_many_warnings_are_few(self) -> None:
         """A log is not flooded by a file of a thousand lines of a kind."""
         self.given_acl("pattern %u", *[f"pattern dev-%u/{n}\nuser {n}/x" for n in range(100)])
@@ -516,6 +527,11 @@ class AclAuthorizerTests(SynchronousTestCase):
         authorizer.replace(AclFile.parse("topic b", "f"))
         self.assertIs(authorizer.authorize(Client(), Access.READ, "a"), ReasonCode.NOT_AUTHORIZED)
 
+    def test_uses_friends(self) -> None:
+        """Nobody's friends are loaded for a file that does not ask for them."""
+        self.assertFalse(AclFile.parse("topic %f\npattern a-%f\npattern %u", "f").uses_friends)
+        self.assertTrue(AclFile.parse("topic a\npattern x/%F", "f").uses_friends)
+
     def test_file_is_read_from_disk(self) -> None:
         """And errors name it."""
         path = Path(self.mktemp())
@@ -524,3 +540,79 @@ class AclAuthorizerTests(SynchronousTestCase):
         path.write_text("topics a\n")
         error = self.assertRaises(SecurityFileError, AclFile.read, path)
         self.assertIn(f"{path}:1: ", str(error))
+
+
+class SlowPeople(MemoryPeople):
+    """Answers when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Deferred[Friends]] = []
+
+    def friends(self, username: str) -> Deferred[Friends]:
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+
+class FriendsAuthorizerTests(SynchronousTestCase):
+    """What the broker asks, where it depends on friends."""
+
+    def setUp(self) -> None:
+        self.people = SlowPeople()
+        self.book = FriendBook(self.people, Clock())
+        self.authorizer = AclAuthorizer(None)
+        acl = AclFile.parse("pattern news\npattern user/%f/#\npattern deny news/%f", "f")
+        self.authorizer.replace(acl, check_subscribe=True, book=self.book)
+
+    def ask(self, access: Access, topic: str, client: Client | None = None) -> Verdict | Deferred[Verdict]:
+        return self.authorizer.authorize(client or Client("me"), access, topic)
+
+    def ask_later(self, access: Access, topic: str, client_id: str = "c1") -> Deferred[Verdict]:
+        """What is not answered at once."""
+        answer = self.ask(access, topic, Client("me", client_id))
+        assert isinstance(answer, Deferred)
+        return answer
+
+    def test_known_friends(self) -> None:
+        """Whoever has a session gets answers at once."""
+        self.book.need("me")
+        self.people.asked[0].callback(Friends(frozenset({"ann"})))
+        self.assertIs(self.ask(Access.READ, "user/ann/x"), ReasonCode.SUCCESS)
+        self.assertIs(self.ask(Access.WRITE, "user/bob/x"), ReasonCode.NOT_AUTHORIZED)
+        self.assertIs(self.ask(Access.SUBSCRIBE, "user/+/x"), ReasonCode.SUCCESS)
+
+    def test_reading_cannot_wait(self) -> None:
+        """While they are not known, a message is neither allowed nor refused."""
+        self.assertIs(self.ask(Access.READ, "user/ann/x"), ReasonCode.SERVER_UNAVAILABLE)
+        self.assertIs(self.ask(Access.READ, "news/ann"), ReasonCode.SERVER_UNAVAILABLE)
+        self.assertEqual(self.people.asked, [])
+
+    def test_what_does_not_depend_on_them(self) -> None:
+        """Other lines decide whether or not friends are known; nobody asks for them."""
+        self.assertIs(self.ask(Access.READ, "news"), ReasonCode.SUCCESS)
+        self.assertIs(self.ask(Access.WRITE, "other"), ReasonCode.NOT_AUTHORIZED)
+        self.assertIs(self.ask(Access.WRITE, "user/ann/x", Client()), ReasonCode.NOT_AUTHORIZED)
+        self.assertIs(self.ask(Access.WRITE, "user/ann/x", Client("+")), ReasonCode.NOT_AUTHORIZED)
+        self.assertEqual(self.people.asked, [])
+
+    def test_publishing_waits(self) -> None:
+        """A caller without a session is looked up, and kept no longer than it takes."""
+        answers = [self.ask_later(Access.WRITE, f"user/{name}/x") for name in ("ann", "bob")]
+        self.people.asked[0].callback(Friends(frozenset({"ann"})))
+        verdicts = [self.successResultOf(answer) for answer in answers]
+        self.assertEqual(verdicts, [ReasonCode.SUCCESS, ReasonCode.NOT_AUTHORIZED])
+        self.assertEqual((len(self.people.asked), len(self.book)), (1, 0))
+
+    def test_subscribing_waits(self) -> None:
+        """With `acl_check_subscribe`."""
+        answer = self.ask_later(Access.SUBSCRIBE, "user/+/x")
+        self.people.asked[0].callback(Friends())
+        self.assertIs(self.successResultOf(answer), ReasonCode.NOT_AUTHORIZED)
+
+    def test_unavailable(self) -> None:
+        """Refused; a caller of the gateway hears that it may try again."""
+        answers = [self.ask_later(Access.WRITE, "user/ann/x", client_id) for client_id in ("", "c1")]
+        self.people.asked[0].errback(PeopleUnavailable("away"))
+        verdicts = [self.successResultOf(answer) for answer in answers]
+        self.assertEqual(verdicts, [ReasonCode.SERVER_UNAVAILABLE, ReasonCode.NOT_AUTHORIZED])
+        self.assertEqual(len(self.book), 0)

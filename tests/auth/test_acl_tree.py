@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice, product
 
 from hypothesis import given, settings
@@ -10,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.auth.acl_tree import AclLine, AclLines, Names, Substitution
 from pushd.broker.interfaces import Access
-from pushd.mqtt.topics import is_valid_filter, matches
+from pushd.mqtt.topics import is_valid_filter, is_valid_name, matches
+from pushd.people.interfaces import Friends
 from tests.auth.acl_case import AclTestCase, Client
 
 WORDS = ("read", "write", "readwrite", "deny")
@@ -83,6 +85,155 @@ class MatchingTests(AclTestCase):
         self.assertFalse(self.writes(Client("u4321"), "site/4322/up"))
 
 
+def naively(topic_filter: str, friends: Friends) -> set[str]:
+    """The filters that a pattern is, with each friend put in: what must never be done for thousands."""
+    choices = {"%f": friends.followed, "%F": friends.mutual}
+    all_levels = [sorted(choices.get(level, {level})) for level in topic_filter.split("/")]
+    made = {"/".join(levels) for levels in product(*all_levels)}
+    height = topic_filter.count("/")
+    # With + or # a name would match more than itself, and with a slash it would be two levels.
+    return {one for one in made if one.count("/") == height and _wildcards(one) == _wildcards(topic_filter)}
+
+
+def _wildcards(text: str) -> int:
+    return text.count("+") + text.count("#")
+
+
+friend_names = st.sampled_from(["ann", "bob", "$SYS", "%f", "+", "#", "a/b", "a+", "/"])
+circles = st.tuples(st.frozensets(friend_names), st.frozensets(friend_names)).map(
+    lambda both: Friends(both[0] | both[1], both[1])
+)
+friend_levels = st.sampled_from(["a", "ann", "+", "%f", "%F", "b%f"])
+friend_filters = st.tuples(
+    st.lists(friend_levels, min_size=1, max_size=4).map("/".join), st.sampled_from(["", "/#"])
+).map("".join)
+friend_topic_levels = st.sampled_from(["a", "ann", "bob", "$SYS", "%f", "%F", "a+", "b%f", ""])
+friend_topics = st.lists(friend_topic_levels, min_size=1, max_size=5).map("/".join).filter(is_valid_name)
+
+
+class FriendsTests(AclTestCase):
+    """A decision about a topic name that friends stand in."""
+
+    @given(
+        st.lists(st.tuples(st.sampled_from(WORDS), friend_filters), max_size=5),
+        friend_topics,
+        circles,
+        st.sampled_from(Substitution),
+    )
+    def test_same_as_naming_each(
+        self, rules: list[tuple[str, str]], name: str, friends: Friends, substitution: Substitution
+    ) -> None:
+        """For any rules, friends and topic: a look at the set is the same as a line for each friend."""
+        self.given_acl(*[f"pattern {word} {topic_filter}" for word, topic_filter in rules])
+        self.friends, self.substitution = friends, substitution
+        words = [
+            word
+            for word, topic_filter in rules
+            if any(matches(one, name) for one in naively(topic_filter, friends))
+        ]
+        expected = "deny" not in words and any("read" in word for word in words)
+        self.assertEqual(self.reads(Client("me"), name), expected and not name.startswith("$"))
+
+    def test_anonymous_client_has_none(self) -> None:
+        """Whatever is said about its friends."""
+        self.given_acl("pattern read user/%f/x", "pattern read user/%F/x")
+        self.given_friends(mutual=("ann",))
+        self.assertFalse(self.reads(Client(), "user/ann/x"))
+        self.assertFalse(self.reads(Client(""), "user/ann/x"))
+        self.assertTrue(self.reads(Client("me"), "user/ann/x"))
+
+    def test_followed_and_mutual(self) -> None:
+        """%f stands for each who is followed, %F for those only who follow back."""
+        self.given_acl("pattern read news/%f", "pattern read user/%F/presence/+", "pattern write /%F/chat")
+        self.given_friends("bob", mutual=("ann",))
+        me = Client("me")
+        self.assertTrue(self.reads(me, "news/bob") and self.reads(me, "news/ann"))
+        self.assertTrue(self.reads(me, "user/ann/presence/phone"))
+        self.assertFalse(self.reads(me, "user/bob/presence/phone"))
+        self.assertTrue(self.writes(me, "/ann/chat"))
+        self.assertFalse(self.writes(me, "/bob/chat") or self.writes(me, "/me/chat"))
+
+    def test_beside_other_variables(self) -> None:
+        """Next to the user name and the client id; several in one pattern match any friend each."""
+        self.given_acl("pattern read %u/%f/%c", "pattern read pair/%f/%f")
+        self.given_friends("ann", "bob")
+        me = Client("me", "phone")
+        self.assertTrue(self.reads(me, "me/ann/phone"))
+        self.assertFalse(self.reads(me, "me/eve/phone") or self.reads(me, "ann/ann/phone"))
+        self.assertTrue(self.reads(me, "pair/ann/bob") and self.reads(me, "pair/ann/ann"))
+        self.assertFalse(self.reads(me, "pair/ann/eve"))
+
+    def test_denial(self) -> None:
+        """Lines that refuse know friends as well."""
+        self.given_acl("pattern read #", "pattern deny secret/%f/#")
+        self.given_friends("ann")
+        self.assertFalse(self.reads(Client("me"), "secret/ann/x"))
+        self.assertTrue(self.reads(Client("me"), "secret/bob/x"))
+
+    def test_text_in_lines_that_are_no_patterns(self) -> None:
+        """Only patterns have variables, and only whole levels of them are these two."""
+        self.given_acl("user me", "topic read x/%f", "pattern read y-%f")
+        self.given_friends("ann")
+        self.assertTrue(self.reads(Client("me"), "x/%f") and self.reads(Client("me"), "y-%f"))
+        self.assertFalse(self.reads(Client("me"), "x/ann") or self.reads(Client("me"), "y-ann"))
+
+    def test_hostile_names(self) -> None:
+        """Nobody opens more than a corner by being somebody's friend, whatever one is called."""
+        self.given_acl("pattern read %f/#", "pattern read user/%f/x")
+        self.given_friends("+", "#", "+/x", "", "$SYS", "a/b", "%u", "' or 1=1")
+        me = Client("me")
+        for topic in ("a/b", "user/a/x", "user/a/b/x", "user//x", "$SYS/broker/uptime", "/x", "me/x"):
+            self.assertFalse(self.reads(me, topic), topic)
+        self.assertTrue(self.reads(me, "%u/x") and self.reads(me, "user/' or 1=1/x"))
+
+
+class FriendFiltersTests(AclTestCase):
+    """A decision about a topic filter that friends stand in."""
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.lists(st.tuples(st.sampled_from(["read", "deny"]), friend_filters), min_size=1, max_size=4),
+        st.lists(st.sampled_from(["a", "ann", "+", "bob", "$SYS"]), min_size=1, max_size=3).map("/".join),
+        st.sampled_from(["", "/#"]),
+        circles,
+    )
+    def test_same_as_naming_each(
+        self, rules: list[tuple[str, str]], wanted: str, ending: str, friends: Friends
+    ) -> None:
+        """Refused if and only if it would be with a line for each friend."""
+        self.given_acl(*[f"pattern {word} {topic_filter}" for word, topic_filter in rules])
+        self.friends = friends
+        found = self.subscribes(Client("me"), wanted + ending)
+        self.given_acl(
+            *[
+                f"pattern {word} {one}"
+                for word, topic_filter in rules
+                for one in sorted(naively(topic_filter, friends))
+                if not (one.startswith("$") and topic_filter.startswith("%"))
+            ]
+        )
+        self.friends = Friends()
+        self.assertEqual(found, self.subscribes(Client("me"), wanted + ending))
+
+    def test_wildcard_needs_one_friend(self) -> None:
+        """What a wildcard could bring is something if there is anybody, and nothing if there is not."""
+        self.given_acl("pattern read user/%F/presence")
+        for topic_filter in ("user/+/presence", "user/#", "#", "+/+/+"):
+            self.given_friends("bob")
+            self.assertFalse(self.subscribes(Client("me"), topic_filter), topic_filter)
+            self.given_friends("bob", mutual=("ann",))
+            self.assertTrue(self.subscribes(Client("me"), topic_filter), topic_filter)
+
+    def test_friend_by_name(self) -> None:
+        """Somebody's own topic, and nobody else's."""
+        self.given_acl("pattern read user/%F/presence")
+        self.given_friends(mutual=("ann",))
+        self.assertTrue(self.subscribes(Client("me"), "user/ann/presence"))
+        self.assertTrue(self.subscribes(Client("me"), "user/ann/#"))
+        self.assertFalse(self.subscribes(Client("me"), "user/bob/#"))
+        self.assertFalse(self.subscribes(Client("me"), "user/ann/chat"))
+
+
 class CountedNames(Names):
     """Counts how often they are asked, which is once for each pattern that is looked at."""
 
@@ -104,6 +255,24 @@ class CostTests(SynchronousTestCase):
         asked = CountedNames("c1", None, Substitution.WHOLE_LEVELS)
         found = [line.number for line in tree.matching("c1/321/up", asked)]
         self.assertEqual((found, asked.asked), ([321], 1))
+
+    def test_thousands_of_friends(self) -> None:
+        """A friend is looked up among five thousand, not looked for; in a filter, any will do."""
+
+        class Unlisted(frozenset[str]):
+            def __iter__(self) -> Iterator[str]:
+                yield from islice(super().__iter__(), 1)
+                raise AssertionError("more than one was looked at")
+
+        tree = AclLines()
+        tree.add(AclLine(1, "", (Access.READ,)), "user/%f/up", is_pattern=True)
+        friends = Unlisted(f"user{number}" for number in range(5000))
+        asked = Names("c1", "me", Substitution.WHOLE_LEVELS, Friends(friends))
+        found = [line.number for line in tree.matching("user/user4321/up", asked)]
+        self.assertEqual((found, list(tree.matching("user/stranger/up", asked))), ([1], []))
+        self.assertIn(["user", "user7", "up"], list(tree.readable_within("user/user7/up", asked)))
+        walk = (step for step in tree.readable_within("user/+/up", asked) if step is not None)
+        self.assertEqual(next(walk)[::2], ["user", "up"])
 
     def test_subtree_without_reading_is_not_walked(self) -> None:
         """Lines for writing, and what a denial shuts, cost a subscription nothing."""
