@@ -28,6 +28,7 @@ class SessionOpened:
     client_id: str
     username: str | None
     expiry_s: float | None  # None: never
+    listener: str | None = None  # the name of its policy
 
 
 @dataclass(slots=True)
@@ -52,10 +53,21 @@ class SubscriptionAdded:
     client_id: str
     request: SubscriptionRequest
     identifier: int = 0  # the Subscription Identifier; 0 for none
+    automatic: bool = False  # made by the server, which may take it away again
 
 
 @dataclass(slots=True)
 class SubscriptionRemoved:
+    """If it was given up, that is forgotten, too."""
+
+    client_id: str
+    filter: str
+
+
+@dataclass(slots=True)
+class SubscriptionGivenUp:
+    """The client does not want what the server has subscribed it to: not again, as long as the session is."""
+
     client_id: str
     filter: str
 
@@ -170,7 +182,8 @@ class WillCleared:
 
 
 Record: TypeAlias = (
-    "SessionOpened | SessionLeft | SessionEnded | SubscriptionAdded | SubscriptionRemoved"
+    "SessionOpened | SessionLeft | SessionEnded"
+    " | SubscriptionAdded | SubscriptionRemoved | SubscriptionGivenUp"
     " | MessageQueued | MessageDropped | PacketIdAssigned | MessageSent | MessageReleased"
     " | MessageAcknowledged"
     " | PacketIdReceived | PacketIdReleased | RetainedSet | RetainedCleared"
@@ -187,6 +200,8 @@ class SavedSession:
     expiry_s: float | None
     subscriptions: dict[str, SubscriptionAdded] = field(default_factory=dict)  # by filter
     left_at: float | None = None  # None: its client was there to the end
+    listener: str | None = None  # that its client came through last; None: not known
+    given_up: set[str] = field(default_factory=set)  # filters
     queued: Outline = field(default_factory=Outline)
     last_sequence: int = 0  # of what is queued; 0 if nothing is
     inflight_count: int = 0

@@ -13,7 +13,7 @@ lives, so that what concerns an ended session is told from what concerns the nex
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pushd.broker import records as r
 from pushd.broker.message import Message
@@ -22,6 +22,9 @@ NOTHING: Final[Any] = object()
 
 # A session's number, and a sequence number or packet identifier of the session.
 Key = tuple[int, int]
+
+# What is known of a session and a filter.
+Standing: TypeAlias = "r.SubscriptionAdded | r.SubscriptionGivenUp"
 
 
 @dataclass(slots=True)
@@ -45,7 +48,7 @@ class Batch:
     left: dict[int, float] = field(default_factory=dict)
     created: set[int] = field(default_factory=set)
     ended: set[int] = field(default_factory=set)
-    subscriptions: dict[tuple[int, str], r.SubscriptionAdded | None] = field(default_factory=dict)
+    subscriptions: dict[tuple[int, str], Standing | None] = field(default_factory=dict)
     queued: dict[Key, Message] = field(default_factory=dict)
     unqueued: set[Key] = field(default_factory=set)
     inflight: dict[Key, Message | int | None] = field(default_factory=dict)

@@ -7,11 +7,13 @@ It is a MessagePack map (https://msgpack.org). What a batch says nothing of is l
     messages       [[payload, topic, qos, retain, properties, expires_at, subscription_ids, source], ...];
                    `payload` is a place in `payloads`; properties and source as in the tables; source is
                    left out where there is none, as it was by versions that did not know it
-    opened         [[session, client_id, username, expiry_s], ...]
+    opened         [[session, client_id, username, expiry_s, listener], ...]; listener is left out where it
+                   is not known, as it was by versions before it was asked for
     left           [[session, at], ...]
     ended          [session, ...]
     subscriptions  [[[session, filter], [qos, no_local, retain_as_published, retain_handling,
-                   identifier]], ...]
+                   identifier, automatic]], ...]; automatic is left out where it is not; nothing in the list:
+                   the client gave it up
     queued         [[[session, sequence], message], ...]; `message` is a place in `messages`
     unqueued       [[session, sequence], ...]
     inflight       [[[session, packet_id], message], ...]; a negative number is that of a queued message, with
@@ -38,7 +40,7 @@ from pushd.mqtt.codes import QoS, RetainHandling
 from pushd.mqtt.packets import SubscriptionRequest
 from pushd.mqtt.packets import Will as WillFields
 from pushd.mqtt.properties import WILL
-from pushd.storage.batch import Batch, Key
+from pushd.storage.batch import Batch, Key, Standing
 from pushd.storage.rows import (
     DamagedRow,
     Times,
@@ -127,7 +129,7 @@ class _Messages(dict[Any, int]):
 def _of_sessions(batch: Batch, times: Times) -> dict[str, Any]:
     return {
         "opened": [
-            (number, opened.client_id, opened.username, opened.expiry_s)
+            (number, opened.client_id, opened.username, opened.expiry_s, *_known(opened.listener))
             for number, opened in batch.opened.items()
         ],
         "left": [(number, times.written(at)) for number, at in batch.left.items()],
@@ -138,14 +140,24 @@ def _of_sessions(batch: Batch, times: Times) -> dict[str, Any]:
 def _of_clients(batch: Batch) -> dict[str, Any]:
     return {
         "subscriptions": [
-            (key, None if added is None else (*_options(added.request), added.identifier))
-            for key, added in batch.subscriptions.items()
+            (key, None if standing is None else _standing(standing))
+            for key, standing in batch.subscriptions.items()
         ],
         "wills": [
             (client_id, None if will is None else (will.username, *_fields(will.fields)))
             for client_id, will in batch.wills.items()
         ],
     }
+
+
+def _known(listener: str | None) -> tuple[str, ...]:
+    return () if listener is None else (listener,)
+
+
+def _standing(standing: Standing) -> tuple[Any, ...]:
+    if isinstance(standing, r.SubscriptionGivenUp):
+        return ()
+    return (*_options(standing.request), standing.identifier, *((True,) if standing.automatic else ()))
 
 
 def _options(request: SubscriptionRequest) -> tuple[Any, ...]:
@@ -189,9 +201,8 @@ class _Reader:
     def batch(self, number: int) -> Batch:
         batch = Batch(number)
         self._read_messages(batch)
-        for session, client_id, username, expiry_s in self._list("opened"):
-            record = r.SessionOpened(_text(client_id), _text_or_none(username), _seconds_or_none(expiry_s))
-            batch.opened[_number(session)] = record
+        for session, *opened in self._list("opened"):
+            batch.opened[_number(session)] = _opened(*opened)
         for session, at in self._list("left"):
             batch.left[_number(session)] = self._time(at)
         batch.ended = {_number(session) for session in self._list("ended")}
@@ -219,7 +230,7 @@ class _Reader:
     def _read_subscriptions(self, batch: Batch) -> None:
         for (session, filter), options in self._list("subscriptions"):
             key = _number(session), _text(filter)
-            batch.subscriptions[key] = None if options is None else _subscription(filter, *options)
+            batch.subscriptions[key] = None if options is None else _read_standing(filter, *options)
 
     def _message(
         self, payloads: tuple[Any, ...], place: int, topic: Any, qos: Any, retain: Any,
@@ -252,14 +263,32 @@ def _will(
     return r.WillSet(client_id, _text_or_none(username), fields)
 
 
+def _opened(client_id: Any, username: Any, expiry_s: Any, listener: Any = None) -> r.SessionOpened:
+    return r.SessionOpened(
+        _text(client_id), _text_or_none(username), _seconds_or_none(expiry_s), _text_or_none(listener)
+    )
+
+
+# Tables have subscriptions by the number of their session: its client id is not told again.
+
+
+def _read_standing(filter: str, *options: Any) -> Standing:
+    return _subscription(filter, *options) if options else r.SubscriptionGivenUp("", filter)
+
+
 def _subscription(
-    filter: str, qos: Any, no_local: Any, as_published: Any, handling: Any, identifier: Any
+    filter: str,
+    qos: Any,
+    no_local: Any,
+    as_published: Any,
+    handling: Any,
+    identifier: Any,
+    automatic: Any = False,
 ) -> r.SubscriptionAdded:
     request = SubscriptionRequest(
         filter, QoS(qos), bool(no_local), bool(as_published), RetainHandling(handling)
     )
-    # Tables have subscriptions by the number of their session: its client id is not told again.
-    return r.SubscriptionAdded("", request, _number(identifier))
+    return r.SubscriptionAdded("", request, _number(identifier), bool(automatic))
 
 
 def _key(key: Any) -> Key:

@@ -69,6 +69,9 @@ class Journal:
     def _unsubscribed(self, record: r.SubscriptionRemoved) -> None:
         self.batch.subscriptions[self._numbers[record.client_id], record.filter] = None
 
+    def _given_up(self, record: r.SubscriptionGivenUp) -> None:
+        self.batch.subscriptions[self._numbers[record.client_id], record.filter] = record
+
     # Messages to a session
 
     def _queued(self, record: r.MessageQueued) -> None:
@@ -126,6 +129,7 @@ _METHODS: dict[type, str] = {
     r.SessionEnded: "_ended",
     r.SubscriptionAdded: "_subscribed",
     r.SubscriptionRemoved: "_unsubscribed",
+    r.SubscriptionGivenUp: "_given_up",
     r.MessageQueued: "_queued",
     r.MessageDropped: "_dropped",
     r.PacketIdAssigned: "_assigned",

@@ -14,7 +14,15 @@ from pushd.mqtt.codes import QoS, RetainHandling
 from pushd.mqtt.packets import SubscriptionRequest
 from pushd.mqtt.packets import Will as WillFields
 from pushd.mqtt.properties import WILL
-from pushd.storage.rows import DamagedRow, Times, read_message, read_properties, read_source
+from pushd.storage.rows import (
+    AUTOMATIC,
+    GIVEN_UP,
+    DamagedRow,
+    Times,
+    read_message,
+    read_properties,
+    read_source,
+)
 from pushd.storage.writer import Places
 
 
@@ -68,24 +76,31 @@ class Loader:
 
     def _sessions(self) -> dict[int, r.SavedSession]:
         rows = self._connection.execute(
-            "SELECT id, client_id, username, expiry_s, left_at FROM sessions ORDER BY id"
+            "SELECT id, client_id, username, expiry_s, left_at, listener FROM sessions ORDER BY id"
         )
         return {
-            number: r.SavedSession(client_id, username, expiry_s, left_at=self._times.read(left_at))
-            for number, client_id, username, expiry_s, left_at in rows
+            number: r.SavedSession(
+                client_id, username, expiry_s, left_at=self._times.read(left_at), listener=listener
+            )
+            for number, client_id, username, expiry_s, left_at, listener in rows
         }
 
     def _read_subscriptions(self, by_number: dict[int, r.SavedSession]) -> None:
         rows = self._connection.execute(
-            "SELECT session, filter, qos, no_local, retain_as_published, retain_handling, identifier"
-            " FROM subscriptions"
+            "SELECT session, filter, qos, no_local, retain_as_published, retain_handling, identifier,"
+            " standing FROM subscriptions"
         )
-        for number, filter, qos, no_local, as_published, handling, identifier in rows:
+        for number, filter, qos, no_local, as_published, handling, identifier, standing in rows:
             session = by_number[number]
+            if standing == GIVEN_UP:
+                session.given_up.add(filter)
+                continue
             request = SubscriptionRequest(
                 filter, QoS(qos), bool(no_local), bool(as_published), RetainHandling(handling)
             )
-            session.subscriptions[filter] = r.SubscriptionAdded(session.client_id, request, identifier)
+            session.subscriptions[filter] = r.SubscriptionAdded(
+                session.client_id, request, identifier, standing == AUTOMATIC
+            )
 
     def _read_outlines(self, by_number: dict[int, r.SavedSession]) -> None:
         # SQLite tells the length of a payload without reading it.

@@ -73,6 +73,7 @@ def _opened(store: MemoryStore, record: r.SessionOpened) -> None:
         store.messages[record.client_id] = r.SavedMessages()
     session.username = record.username
     session.expiry_s = record.expiry_s
+    session.listener = record.listener
     session.left_at = None
 
 
@@ -86,11 +87,21 @@ def _ended(store: MemoryStore, record: r.SessionEnded) -> None:
 
 
 def _subscribed(store: MemoryStore, record: r.SubscriptionAdded) -> None:
-    store.state.sessions[record.client_id].subscriptions[record.request.filter] = record
+    session = store.state.sessions[record.client_id]
+    session.subscriptions[record.request.filter] = record
+    session.given_up.discard(record.request.filter)
 
 
 def _unsubscribed(store: MemoryStore, record: r.SubscriptionRemoved) -> None:
-    store.state.sessions[record.client_id].subscriptions.pop(record.filter, None)
+    session = store.state.sessions[record.client_id]
+    session.subscriptions.pop(record.filter, None)
+    session.given_up.discard(record.filter)
+
+
+def _given_up(store: MemoryStore, record: r.SubscriptionGivenUp) -> None:
+    session = store.state.sessions[record.client_id]
+    session.subscriptions.pop(record.filter, None)
+    session.given_up.add(record.filter)
 
 
 def _queued(store: MemoryStore, record: r.MessageQueued) -> None:
@@ -158,6 +169,7 @@ _APPLY: dict[type, Callable[[MemoryStore, Any], None]] = {
     r.SessionEnded: _ended,
     r.SubscriptionAdded: _subscribed,
     r.SubscriptionRemoved: _unsubscribed,
+    r.SubscriptionGivenUp: _given_up,
     r.MessageQueued: _queued,
     r.MessageDropped: _dropped,
     r.PacketIdAssigned: _assigned,

@@ -20,6 +20,9 @@ from pushd.mqtt.errors import MQTTError
 from pushd.mqtt.packets import Properties
 from pushd.mqtt.properties import Place, decode_properties, encode_properties
 
+# In the column `standing` of subscriptions; NULL: the client's own.
+AUTOMATIC, GIVEN_UP = 1, 2
+
 
 class DamagedRow(Exception):
     """A row that does not say what it should. Its file is damaged, or was written to by somebody else."""

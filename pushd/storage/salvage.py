@@ -30,7 +30,7 @@ _TEXT_OR_NOT, _BYTES_OR_NOT, _TIME_OR_NOT = (str, type(None)), (bytes, type(None
 TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "sessions": {
         "id": _NUMBER, "client_id": _TEXT, "username": _TEXT_OR_NOT, "expiry_s": _TIME_OR_NOT,
-        "left_at": _TIME_OR_NOT,
+        "left_at": _TIME_OR_NOT, "listener": _TEXT_OR_NOT,
     },
     "retained": {
         "topic": _TEXT, "payload": _BYTES, "qos": _NUMBER, "retain": _NUMBER, "properties": _BYTES_OR_NOT,
@@ -52,6 +52,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "subscriptions": {
         "session": _NUMBER, "filter": _TEXT, "qos": _NUMBER, "no_local": _NUMBER,
         "retain_as_published": _NUMBER, "retain_handling": _NUMBER, "identifier": _NUMBER,
+        "standing": (int, type(None)),
     },
     "queued": {
         "session": _NUMBER, "sequence": _NUMBER, "body": _NUMBER, "qos": _NUMBER, "retain": _NUMBER,

@@ -11,9 +11,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pushd.broker import records as r
 from pushd.broker.message import Message
-from pushd.storage.batch import Batch, Key
-from pushd.storage.rows import Statement, Times, written_ids, written_properties, written_source
+from pushd.storage.batch import Batch, Key, Standing
+from pushd.storage.rows import (
+    AUTOMATIC,
+    GIVEN_UP,
+    Statement,
+    Times,
+    written_ids,
+    written_properties,
+    written_source,
+)
 
 Row = tuple[Any, ...]
 
@@ -23,18 +32,20 @@ _PAIRS = "SELECT column1, column2 FROM (VALUES {rows})"
 
 END_SESSIONS = Statement("DELETE FROM sessions WHERE id IN (SELECT column1 FROM (VALUES {rows}))", 1)
 OPEN_SESSIONS = Statement(
-    "INSERT INTO sessions (id, client_id, username, expiry_s, left_at) VALUES {rows}"
+    "INSERT INTO sessions (id, client_id, username, expiry_s, left_at, listener) VALUES {rows}"
     " ON CONFLICT (id) DO UPDATE SET"
-    " username = excluded.username, expiry_s = excluded.expiry_s, left_at = excluded.left_at",
-    5,
+    " username = excluded.username, expiry_s = excluded.expiry_s, left_at = excluded.left_at,"
+    " listener = excluded.listener",
+    6,
 )
 LEAVE = Statement(
     "UPDATE sessions SET left_at = gone.column2 FROM (VALUES {rows}) AS gone WHERE id = gone.column1", 2
 )
 SUBSCRIBE = Statement(
     "INSERT OR REPLACE INTO subscriptions"
-    " (session, filter, qos, no_local, retain_as_published, retain_handling, identifier) VALUES {rows}",
-    7,
+    " (session, filter, qos, no_local, retain_as_published, retain_handling, identifier, standing)"
+    " VALUES {rows}",
+    8,
 )
 UNSUBSCRIBE = Statement(f"DELETE FROM subscriptions WHERE (session, filter) IN ({_PAIRS})", 2)
 ADD_BODIES = Statement("INSERT INTO bodies (id, topic, payload, properties, expires_at) VALUES {rows}", 5)
@@ -109,7 +120,14 @@ def _write_sessions(connection: sqlite3.Connection, batch: Batch, times: Times) 
     OPEN_SESSIONS.run(
         connection,
         (
-            (number, record.client_id, record.username, record.expiry_s, times.written(left.get(number)))
+            (
+                number,
+                record.client_id,
+                record.username,
+                record.expiry_s,
+                times.written(left.get(number)),
+                record.listener,
+            )
             for number, record in opened.items()
         ),
     )
@@ -119,21 +137,26 @@ def _write_sessions(connection: sqlite3.Connection, batch: Batch, times: Times) 
 
 
 def _write_subscriptions(connection: sqlite3.Connection, batch: Batch) -> None:
-    UNSUBSCRIBE.run(connection, (key for key, added in batch.subscriptions.items() if added is None))
+    subscriptions = batch.subscriptions.items()
+    UNSUBSCRIBE.run(connection, (key for key, standing in subscriptions if standing is None))
     SUBSCRIBE.run(
         connection,
-        (
-            (
-                *key,
-                int(added.request.qos),
-                int(added.request.no_local),
-                int(added.request.retain_as_published),
-                int(added.request.retain_handling),
-                added.identifier,
-            )
-            for key, added in batch.subscriptions.items()
-            if added is not None
-        ),
+        ((*key, *_standing(standing)) for key, standing in subscriptions if standing is not None),
+    )
+
+
+def _standing(standing: Standing) -> Row:
+    """The last columns of `subscriptions`."""
+    if isinstance(standing, r.SubscriptionGivenUp):
+        return 0, 0, 0, 0, 0, GIVEN_UP
+    request = standing.request
+    return (
+        int(request.qos),
+        int(request.no_local),
+        int(request.retain_as_published),
+        int(request.retain_handling),
+        standing.identifier,
+        AUTOMATIC if standing.automatic else None,
     )
 
 

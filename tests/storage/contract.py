@@ -26,7 +26,7 @@ from pushd.mqtt.codes import PropertyId, QoS, RetainHandling
 from pushd.mqtt.packets import SubscriptionRequest, Will
 
 # Where things are in what `picture` makes of a session.
-LEFT_AT, QUEUED, INFLIGHT = 2, 4, 5
+LEFT_AT, SUBSCRIPTIONS, QUEUED, INFLIGHT, GIVEN_UP = 2, 3, 4, 5, 8
 
 # Topics, user names and client ids of any text, payloads of any bytes.
 IDS = ["ada", "bob", "é/👋 'quoted\"%s", ""]
@@ -68,6 +68,8 @@ def picture(state: r.SavedState, messages: Mapping[str, r.SavedMessages]) -> dic
                 session.left_at and round(session.left_at, 3),
                 {filter: options(added) for filter, added in session.subscriptions.items()},
                 *picture_of(messages[session.client_id]),
+                session.listener,
+                set(session.given_up),
             )
             for session in state.sessions.values()
         },
@@ -121,7 +123,13 @@ def options(added: r.SubscriptionAdded) -> tuple[object, ...]:
     """What a store must keep of a subscription."""
     request = added.request
     flags = bool(request.no_local), bool(request.retain_as_published)
-    return request.filter, int(request.qos), *flags, int(request.retain_handling), added.identifier
+    handling = int(request.retain_handling)
+    return request.filter, int(request.qos), *flags, handling, added.identifier, added.automatic
+
+
+def standing(known: r.SubscriptionAdded | r.SubscriptionGivenUp) -> tuple[object, ...]:
+    """The same of one that the client may have given up."""
+    return options(known) if isinstance(known, r.SubscriptionAdded) else (known.filter, "given up")
 
 
 @dataclass
@@ -132,9 +140,10 @@ class Model:
     Each record is offered as a seed of random numbers, and becomes something that a broker could have done.
     """
 
-    sessions: dict[str, tuple[str | None, float | None]] = field(default_factory=dict)
+    sessions: dict[str, tuple[str | None, float | None, str | None]] = field(default_factory=dict)
     left: dict[str, float] = field(default_factory=dict)
     subscriptions: dict[tuple[str, str], r.SubscriptionAdded] = field(default_factory=dict)
+    given_up: set[tuple[str, str]] = field(default_factory=set)
     queued: dict[str, list[tuple[int, Message]]] = field(default_factory=dict)
     inflight: dict[str, list[tuple[int, Message | None]]] = field(default_factory=dict)
     received: dict[str, set[int]] = field(default_factory=dict)
@@ -143,19 +152,22 @@ class Model:
     scheduled: dict[str, r.MessageScheduled] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
 
-    def open(self, client_id: str, username: str | None, expiry_s: float | None) -> r.Record:
-        self.sessions[client_id] = username, expiry_s
+    def open(
+        self, client_id: str, username: str | None, expiry_s: float | None, listener: str | None
+    ) -> r.Record:
+        self.sessions[client_id] = username, expiry_s, listener
         self.left.pop(client_id, None)
         for kept in (self.queued, self.inflight):
             kept.setdefault(client_id, [])
         self.received.setdefault(client_id, set())
         self.sequences.setdefault(client_id, 0)
-        return r.SessionOpened(client_id, username, expiry_s)
+        return r.SessionOpened(client_id, username, expiry_s, listener)
 
     def end(self, client_id: str) -> r.Record:
         for kept in (self.sessions, self.queued, self.inflight, self.received, self.sequences):
             del kept[client_id]
         self.subscriptions = {key: old for key, old in self.subscriptions.items() if key[0] != client_id}
+        self.given_up = {key for key in self.given_up if key[0] != client_id}
         self.left.pop(client_id, None)
         return r.SessionEnded(client_id)
 
@@ -163,15 +175,23 @@ class Model:
         self.left[client_id] = at
         return r.SessionLeft(client_id, at)
 
-    def subscribe(self, client_id: str, request: SubscriptionRequest, identifier: int) -> r.Record:
-        record = r.SubscriptionAdded(client_id, request, identifier)
+    def subscribe(
+        self, client_id: str, request: SubscriptionRequest, identifier: int, automatic: bool
+    ) -> r.Record:
+        record = r.SubscriptionAdded(client_id, request, identifier, automatic)
         self.subscriptions[client_id, request.filter] = record
+        self.given_up.discard((client_id, request.filter))
         return record
 
     def unsubscribe(self, client_id: str, filter: str) -> r.Record | None:
         if self.subscriptions.pop((client_id, filter), None) is None:
             return None
         return r.SubscriptionRemoved(client_id, filter)
+
+    def give_up(self, client_id: str, filter: str) -> r.Record:
+        self.subscriptions.pop((client_id, filter), None)
+        self.given_up.add((client_id, filter))
+        return r.SubscriptionGivenUp(client_id, filter)
 
     def queue(self, client_id: str, message: Message) -> r.Record:
         self.sequences[client_id] += 1
@@ -263,8 +283,10 @@ class Model:
                     self.left.get(client_id),
                     {key[1]: options(old) for key, old in self.subscriptions.items() if key[0] == client_id},
                     *picture_of(self.messages_of(client_id)),
+                    listener,
+                    {key[1] for key in self.given_up if key[0] == client_id},
                 )
-                for client_id, (username, expiry_s) in self.sessions.items()
+                for client_id, (username, expiry_s, listener) in self.sessions.items()
             },
             "scheduled": {id: later(scheduled) for id, scheduled in self.scheduled.items()},
             "wills": {client_id: (will.username, will.fields) for client_id, will in self.wills.items()},
@@ -297,11 +319,12 @@ wills = st.builds(
 usernames = st.sampled_from([None, "", "ada", "ü"])
 expiries = st.sampled_from([None, 1.0, 86_400.5])
 CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
-    "open": (client_ids, usernames, expiries),
+    "open": (client_ids, usernames, expiries, st.sampled_from([None, "port 1883", "unix:/é"])),
     "leave": (client_ids, st.sampled_from([1.5, 3600.25])),
     "end": (client_ids,),
-    "subscribe": (client_ids, requests, st.sampled_from([0, 1, 268_435_455])),
+    "subscribe": (client_ids, requests, st.sampled_from([0, 1, 268_435_455]), st.booleans()),
     "unsubscribe": (client_ids, st.sampled_from(["t", "t/#", "+/é"])),
+    "give_up": (client_ids, st.sampled_from(["t", "t/#", "+/é"])),
     "queue": (client_ids, variants),
     "drop": (client_ids,),
     "assign": (client_ids, packet_ids),
@@ -456,7 +479,7 @@ class StoreContract:
         self.record(r.SubscriptionAdded("ada", SubscriptionRequest("t")), r.PacketIdReceived("ada", 7))
         self.record(r.SessionEnded("ada"), r.SessionOpened("ada", "new", 60.0))
         sessions = self.kept()["sessions"]
-        self.check(("new", 60.0, None, {}, [], [], set()), sessions["ada"])
+        self.check(("new", 60.0, None, {}, [], [], set(), None, set()), sessions["ada"])
         self.check([(1, plain(shared))], sessions["bob"][QUEUED])
 
     def test_session_that_is_opened_again(self) -> None:
@@ -500,6 +523,29 @@ class StoreContract:
         self.record(r.SessionOpened("bob", None, 60.0))
         sessions = self.kept()["sessions"]
         self.check((12.5, None), (sessions["ada"][LEFT_AT], sessions["bob"][LEFT_AT]))
+
+    def test_automatic_subscriptions(self) -> None:
+        """Which ones the server made is kept; a client's own to the same filter is its own."""
+        self.record(r.SessionOpened("ada", "a", None, "port 1883"))
+        for filter in ("t", "u"):
+            self.record(r.SubscriptionAdded("ada", SubscriptionRequest(filter), 0, automatic=True))
+        self.durable()
+        self.record(r.SubscriptionAdded("ada", SubscriptionRequest("u")))
+        subscriptions = self.kept()["sessions"]["ada"][SUBSCRIPTIONS]
+        self.check({"t": True, "u": False}, {filter: kept[-1] for filter, kept in subscriptions.items()})
+
+    def test_given_up(self) -> None:
+        """That a client does not want a subscription is kept until it wants it, or the session ends."""
+        self.record(r.SessionOpened("ada", "a", None), r.SessionOpened("bob", "b", None))
+        for filter in ("t", "u"):
+            self.record(r.SubscriptionAdded("ada", SubscriptionRequest(filter), 0, automatic=True))
+            self.record(r.SubscriptionGivenUp("ada", filter), r.SubscriptionGivenUp("bob", filter))
+        self.check({"t", "u"}, self.kept()["sessions"]["ada"][GIVEN_UP])
+        self.record(r.SubscriptionAdded("ada", SubscriptionRequest("t")), r.SessionEnded("bob"))
+        self.record(r.SessionOpened("bob", "b", None))
+        sessions = self.kept()["sessions"]
+        self.check(({"u"}, set()), (sessions["ada"][GIVEN_UP], sessions["bob"][GIVEN_UP]))
+        self.check(["t"], [*sessions["ada"][SUBSCRIPTIONS]])
 
     def test_wills(self) -> None:
         """A client's last Will is kept, whether it has a session or not, until it is sent or withdrawn."""

@@ -17,7 +17,7 @@ from pushd.storage.batch import Batch
 from pushd.storage.blob import pack, unpack
 from pushd.storage.journal import Journal
 from pushd.storage.rows import DamagedRow, Times
-from tests.storage.contract import Model, journal, kept, later, options, plain, steps
+from tests.storage.contract import Model, journal, kept, later, plain, standing, steps
 
 TIMES = Times(1_800_000_000.0)
 ROOM = 1 << 30
@@ -46,7 +46,7 @@ def seen(batch: Batch) -> dict[str, Any]:
         (key, plain(sent) if isinstance(sent, Message) else sent) for key, sent in batch.inflight.items()
     ]
     picture["retained"] = {topic: message and kept(message) for topic, message in batch.retained.items()}
-    picture["subscriptions"] = {key: old and options(old) for key, old in batch.subscriptions.items()}
+    picture["subscriptions"] = {key: old and standing(old) for key, old in batch.subscriptions.items()}
     picture["wills"] = {client_id: will and will.fields for client_id, will in batch.wills.items()}
     picture["scheduled"] = {id: message and later(message) for id, message in batch.scheduled.items()}
     return picture
@@ -105,6 +105,16 @@ class OlderVersionTests(SynchronousTestCase):
         message = unpack(1, blob, TIMES).retained["t"]
         assert message is not None
         self.assertEqual(("t", b"x", None), (message.topic, message.payload, message.source))
+
+    def test_nothing_was_automatic(self) -> None:
+        """A journal of version 3 has the clients' own subscriptions only, and knows no listener."""
+        blob = msgpack.packb(
+            {"opened": [[1, "ada", None, None]], "subscriptions": [[[1, "t"], [1, False, False, 0, 0]]]}
+        )
+        batch = unpack(1, blob, TIMES)
+        subscription = batch.subscriptions[1, "t"]
+        assert isinstance(subscription, r.SubscriptionAdded)
+        self.assertEqual((False, None), (subscription.automatic, batch.opened[1].listener))
 
 
 class NonsenseTests(SynchronousTestCase):

@@ -232,7 +232,7 @@ class DamagedTests(DiskTestCase):
             "UPDATE queued SET subscription_ids = 'x' WHERE session = 5",
             "UPDATE bodies SET topic = x'00' WHERE id = (SELECT body FROM inflight WHERE session = 6)",
             "DELETE FROM bodies WHERE id = (SELECT body FROM inflight WHERE session = 7)",
-            "INSERT INTO subscriptions VALUES (4711, 't', 0, 0, 0, 0, 0)",
+            "INSERT INTO subscriptions VALUES (4711, 't', 0, 0, 0, 0, 0, 1)",
         )
         with closing(sqlite3.connect(self.path)) as connection, connection:
             for sql in nonsense:
@@ -300,7 +300,9 @@ class DamagedTests(DiskTestCase):
         """It has no journal, and nothing that is scheduled; the rest is recovered."""
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.executescript("DROP TABLE journal; DROP TABLE scheduled; PRAGMA user_version = 1;")
-            connection.execute("ALTER TABLE retained DROP COLUMN source")
+            for column in ("retained DROP COLUMN source", "sessions DROP COLUMN listener"):
+                connection.execute(f"ALTER TABLE {column}")
+            connection.execute("ALTER TABLE subscriptions DROP COLUMN standing")
             connection.execute("DELETE FROM progress")
         self.disk.open()
         self.assertEqual((200, 1), (len(self.disk.state.sessions), len(self.lines)))

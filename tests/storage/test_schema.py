@@ -92,6 +92,27 @@ class UpgradeTests(SynchronousTestCase):
         self.successResultOf(store.barrier())
         self.assertEqual([(4712,)], disk.rows("SELECT number FROM journal"))
 
+    def test_file_of_the_third_version(self) -> None:
+        """What was subscribed before there were automatic subscriptions is the clients' own."""
+        disk = Disk(self)
+        disk.path.parent.mkdir()
+        with closing(sqlite3.connect(disk.path, isolation_level=None)) as connection:
+            upgrade(connection, steps()[:3])
+            connection.execute("INSERT INTO sessions VALUES (7, 'ada', 'a', 60.0, NULL)")
+            connection.execute("INSERT INTO subscriptions VALUES (7, 't/#', 1, 0, 1, 2, 5)")
+        store = disk.open()
+        ada = disk.state.sessions["ada"]
+        self.assertEqual(
+            (False, set(), None), (ada.subscriptions["t/#"].automatic, ada.given_up, ada.listener)
+        )
+        store.record(r.SubscriptionGivenUp("ada", "t/#"))
+        self.successResultOf(store.barrier())
+        disk.kill(store)
+        disk.open()
+        self.assertEqual(
+            ({}, {"t/#"}), (disk.state.sessions["ada"].subscriptions, disk.state.sessions["ada"].given_up)
+        )
+
     def test_fits_the_first_page(self) -> None:
         """Of an empty database, every other page belongs to one table or index."""
         upgrade(self.connection, steps())
