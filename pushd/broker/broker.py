@@ -42,6 +42,7 @@ from pushd.broker.schedule import Schedule
 from pushd.broker.session import Session, Subscription
 from pushd.broker.shared import SharedGroup
 from pushd.broker.store_watch import StoreWatch
+from pushd.broker.tap import Tap
 from pushd.broker.turn import Turn
 from pushd.broker.wheel import TimingWheel
 from pushd.broker.will import Will
@@ -67,6 +68,7 @@ class Gauges(NamedTuple):
 class Broker:
     """
     :ivar sessions: all of them, by client id.
+    :ivar taps: of those who listen without being MQTT clients; `pushd.broker.tap.listen` makes them.
     :ivar online: how many of them have a client.
     :ivar memory_is_scarce: nobody new is let in, and nothing new retained.
     :ivar policies: those of the listeners, by name.
@@ -104,6 +106,7 @@ class Broker:
         self.scheduled = Schedule(self.wheel, store, self.counters, self._publish_scheduled, self._soon)
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
         self.sessions: dict[str, Session] = {}
+        self.taps: set[Tap] = set()
         self.online = 0
         self.memory_is_scarce = False
         self.policies: dict[str, Policy] = {}
@@ -273,7 +276,7 @@ class Broker:
         parts = self._deliveries(message, sender)
         for each, targets in parts:
             self._retain(each)
-            Route.publish_to(targets, each, sender)
+            self.router.route(each.topic).publish_in_part(targets, each, sender)
         if parts:
             reached = any(targets for _, targets in parts)
             return ReasonCode.SUCCESS if reached else ReasonCode.NO_MATCHING_SUBSCRIBERS
@@ -505,8 +508,8 @@ class Broker:
             return ReasonCode.NOT_AUTHORIZED
         return policy.authorizer.authorize(principal, Access.WRITE, topic)
 
-    def may_read(self, session: Session, topic: str) -> bool:
-        """Whether a session may be sent messages of this topic name. Decided at once, or not at all."""
+    def may_read(self, session: Session | Tap, topic: str) -> bool:
+        """Whether somebody may be sent messages of this topic name. Decided at once, or not at all."""
         verdict = session.policy.authorizer.authorize(session, Access.READ, topic)
         return verdict is ReasonCode.SUCCESS
 
@@ -594,6 +597,8 @@ class Broker:
             if session.client is not None:
                 session.client.connection.close(ReasonCode.SERVER_SHUTTING_DOWN)
                 self.client_lost(session.client)
+        for tap in list(self.taps):
+            tap.cut()
         self.scheduled.stop()
         self.turn.finish()
         self.wheel.stop()
@@ -607,7 +612,7 @@ class Broker:
         return Gauges(
             self.online,
             len(self.sessions),
-            len(self.router.subscriptions) - len(self._groups),
+            len(self.router.subscriptions) - len(self._groups) - len(self.taps),
             sum(len(group) for group in self._groups.values()),
             len(self.retained),
             len(self.retained) + waiting.messages,

@@ -18,8 +18,7 @@ from pushd.broker.message import Message
 if TYPE_CHECKING:
     from pushd.broker.interfaces import IRoutingRules, Principal
     from pushd.broker.router import Router, Target
-    from pushd.broker.session import Session
-    from pushd.broker.shared import SharedGroup
+    from pushd.broker.tap import Taker
 
 
 class Delivery(NamedTuple):
@@ -45,7 +44,7 @@ def deliveries(
 
 def _each_once(found: list[Delivery], sender: Principal | None) -> list[Delivery]:
     """Leave each session in one of the deliveries."""
-    best: dict[Session | SharedGroup, tuple[int, int]] = {}  # at which QoS, by which of the deliveries
+    best: dict[Taker, tuple[int, int]] = {}  # at which QoS, by which of the deliveries
     for number, (message, targets) in enumerate(found):
         for target in targets:
             if target.no_local and target.session is sender:

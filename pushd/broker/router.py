@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pushd.broker.message import Message
 from pushd.broker.shared import SharedGroup
+from pushd.broker.subscriber_counts import SubscriberCounts
+from pushd.broker.tally import Counts
 from pushd.broker.topic_map import TopicMap
 from pushd.broker.trie import SubscriptionTrie, is_exact
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pushd.broker.client import Client
     from pushd.broker.interfaces import Principal
     from pushd.broker.session import Session, Subscription
+    from pushd.broker.tap import Taker
 
 
 class Target(NamedTuple):
@@ -28,12 +31,12 @@ class Target(NamedTuple):
     One session that gets the messages of a route: one copy at the highest QoS of its subscriptions that match
     and with the identifiers of all; or, by ``allow_duplicate_messages true``, a copy for each of them, at its
     own QoS and with its own identifier. The standard allows both (v5 [MQTT-3.3.4-2] to
-    [MQTT-3.3.4-5]). Or one shared group.
+    [MQTT-3.3.4-5]). Or one shared group, or one tap.
 
     `least_qos` is for ``upgrade_outgoing_qos``: `qos` again with it, else 0.
     """
 
-    session: Session | SharedGroup
+    session: Taker
     qos: int
     retain_as_published: bool
     no_local: bool
@@ -56,7 +59,7 @@ NOBODY = Relay((), ())
 
 class Route:
     """
-    Where publications on one topic name go.
+    Where publications on one topic name go, and how many went there since somebody took these figures.
 
     :ivar fresh: cleared when something changed that could concern it; who finds it cleared asks the router.
     :ivar name: the topic name as it stands in a PUBLISH: two bytes of length, then UTF-8.
@@ -64,7 +67,10 @@ class Route:
         all that there is to it (`pushd.broker.forwarding`).
     """
 
-    __slots__ = ("fresh", "name", "relay_v3", "relay_v5", "ruled", "targets", "topic")
+    __slots__ = (
+        "fan_out", "fresh", "left_out", "messages", "name", "payload_bytes", "relay_v3", "relay_v5", "ruled",
+        "targets", "topic",
+    )  # fmt: skip
 
     def __init__(self, topic: str, targets: tuple[Target, ...], ruled: bool = False) -> None:
         encoded = topic.encode()
@@ -75,6 +81,10 @@ class Route:
         self.relay_v3 = _relay(targets, v5=False)
         self.relay_v5 = _relay(targets, v5=True)
         self.fresh = True
+        self.fan_out = len(targets)
+        self.messages = 0
+        self.payload_bytes = 0
+        self.left_out = 0
 
     def retire(self) -> None:
         """
@@ -85,21 +95,45 @@ class Route:
         self.targets = ()
         self.relay_v3 = self.relay_v5 = NOBODY
 
+    def take(self) -> Counts:
+        """What was counted since the last time."""
+        messages, payload_bytes, left_out = self.messages, self.payload_bytes, self.left_out
+        self.messages = self.payload_bytes = self.left_out = 0
+        return Counts(self.topic, messages, payload_bytes, messages * self.fan_out - left_out)
+
     def publish(self, message: Message, publisher: Principal | None = None) -> None:
         """Give a message to every target, at the lower of its own QoS and the subscription's (v5 §3.8.4)."""
-        self.publish_to(self.targets, message, publisher)
+        self.messages += 1
+        self.payload_bytes += len(message.payload)
+        self.left_out += self.publish_to(self.targets, message, publisher)
+
+    def publish_in_part(
+        self, targets: tuple[Target, ...], message: Message, publisher: Principal | None
+    ) -> None:
+        """The same for some of the targets, when the others get it by another route."""
+        self.messages += 1
+        self.payload_bytes += len(message.payload)
+        others = self.fan_out - len(targets)
+        self.left_out += others + self.publish_to(targets, message, publisher)
 
     @staticmethod
-    def publish_to(targets: tuple[Target, ...], message: Message, publisher: Principal | None) -> None:
-        """Give a message to some of the targets."""
+    def publish_to(targets: tuple[Target, ...], message: Message, publisher: Principal | None) -> int:
+        """
+        Give a message to some of the targets.
+
+        :return: how many of them do not want it, for it is their own.
+        """
+        left_out = 0
         qos, retain = message.qos, message.retain
         for session, granted, as_published, no_local, ids, least in targets:
             if no_local and session is publisher:
+                left_out += 1
                 continue  # v5 [MQTT-3.8.3-3]
             if granted >= qos >= least and not retain and not ids:
                 session.deliver(message)
             else:
                 session.deliver(message.variant(max(least, min(granted, qos)), retain and as_published, ids))
+        return left_out
 
 
 def _relay(targets: tuple[Target, ...], *, v5: bool) -> Relay:
@@ -118,7 +152,7 @@ def _relay(targets: tuple[Target, ...], *, v5: bool) -> Relay:
     return Relay(tuple(takers), tuple(others))
 
 
-def _getting_several(targets: tuple[Target, ...]) -> set[Session | SharedGroup]:
+def _getting_several(targets: tuple[Target, ...]) -> set[Taker]:
     """Sessions that get more than one copy of each message: most often nobody, which is soon found out."""
     if len(targets) < 2 or len({target.session for target in targets}) == len(targets):
         return set()
@@ -130,6 +164,7 @@ class Router:
     """
     Owns the subscriptions and the cached routes.
 
+    :ivar subscriber_counts: how many there are by filter, if somebody wants to know.
     :ivar subscriptions: changed through `subscribe` and `unsubscribe` only, which keep the routes right.
     """
 
@@ -148,6 +183,7 @@ class Router:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.subscriptions = SubscriptionTrie()
+        self.subscriber_counts: SubscriberCounts | None = None
         self._routes: TopicMap[Route] = TopicMap()
         self._looks_left = 0
 
@@ -165,13 +201,27 @@ class Router:
 
     def subscribe(self, subscription: Subscription) -> None:
         """From now on, matching messages go to this subscription, too."""
+        count = len(self.subscriptions)
         self.subscriptions.add(subscription)
+        if len(self.subscriptions) > count:
+            self.count_subscriber(subscription, 1)
         self._concerns(subscription.filter)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """From now on, they do not."""
+        count = len(self.subscriptions)
         self.subscriptions.remove(subscription)
+        if len(self.subscriptions) < count:
+            self.count_subscriber(subscription, -1)
         self._concerns(subscription.filter)
+
+    def count_subscriber(self, subscription: Subscription, change: int) -> None:
+        """
+        A subscriber came or went: `change` is 1 or -1. Shared groups tell of their members; a group itself is
+        none.
+        """
+        if self.subscriber_counts is not None and not isinstance(subscription.session, SharedGroup):
+            self.subscriber_counts.change(subscription.filter, change)
 
     def presence_changed(self, session: Session) -> None:
         """A session's client came, left or changed what it can take."""
@@ -189,10 +239,14 @@ class Router:
             self.forget_routes()
         return many
 
+    def routes(self) -> list[Route]:
+        """All that are in use."""
+        return self._routes.values()
+
     def forget_routes(self) -> None:
         """Every route is built again: access rules changed, or nothing less is worth the trouble."""
         for route in self._routes.values():
-            route.retire()
+            self._retire(route)
         self._routes.clear()
         self._looks_left = 0
 
@@ -217,8 +271,14 @@ class Router:
     def _forget_route(self, topic: str) -> None:
         route = self._routes.get(topic)
         if route is not None:
-            route.retire()
+            self._retire(route)
             self._routes.remove(topic)
+
+    def _retire(self, route: Route) -> None:
+        route.retire()
+        by_topic = self._broker.counters.by_topic
+        if by_topic is not None and route.messages:
+            by_topic.retired(route)
 
     def _targets(self, topic: str) -> tuple[Target, ...]:
         limits, may_read = self._broker.limits, self._broker.may_read
@@ -249,7 +309,7 @@ def _target(subscription: Subscription, upgrade: bool) -> Target:
 
 def _one_for_each(targets: list[Target]) -> list[Target]:
     """One target for each session, however many of its subscriptions match."""
-    by_session: dict[Session | SharedGroup, Target] = {}
+    by_session: dict[Taker, Target] = {}
     for target in targets:
         known = by_session.get(target.session)
         by_session[target.session] = target if known is None else _merged(known, target)

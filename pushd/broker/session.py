@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pushd.broker.policy import Policy
     from pushd.broker.pressure import HeldBack
     from pushd.broker.shared import SharedGroup
+    from pushd.broker.tap import Taker
     from pushd.broker.will import Will
 
 PUBREL = 0x62  # the first byte of the packet
@@ -50,7 +51,7 @@ MAX_RECEIVED = 1000
 
 class Subscription:
     """
-    One topic filter of one session, or of one shared group.
+    One topic filter of one session, or of one shared group or tap.
 
     :ivar filter: mount point included, and without ``$share/NAME/``.
     :ivar identifier: the Subscription Identifier (v5 §3.8.2.1.2); 0 for none.
@@ -60,7 +61,7 @@ class Subscription:
 
     def __init__(
         self,
-        session: Session | SharedGroup,
+        session: Taker,
         filter: str,
         request: SubscriptionRequest,
         identifier: int = 0,
@@ -196,7 +197,7 @@ class Session:
     def _send(self, client: Client, message: Message, sequence: int | None = None) -> None:
         """:param sequence: its number in the queue, if it comes from there."""
         if client.choosy and not client.fits(message):
-            self._drop_queued(sequence, "packet_too_large")  # v5 [MQTT-3.1.2-25]
+            self._drop_queued(sequence, "packet_too_large", message.topic)  # v5 [MQTT-3.1.2-25]
             return
         inflight = self.inflight
         packet_id = self._next_packet_id
@@ -218,7 +219,7 @@ class Session:
     def _enqueue(self, message: Message) -> None:
         size = len(message.payload)
         if not self.has_place(size) and not self._make_place(size):
-            self._broker.counters.dropped("queue_full")
+            self._broker.counters.dropped("queue_full", topic=message.topic)
             return
         if self.expiry_s != 0.0:
             self.sequence += 1
@@ -274,13 +275,15 @@ class Session:
         return self.queue[0].expired(now) if self.queue else False
 
     def _drop_first(self, reason: str) -> None:
+        topic = None  # what is only in the store has none here
         if self.sleep is not None:
             sequence = self.sequence - len(self.sleep.outline) + 1
             self.sleep.outline.drop_first()
         else:
             assert self.queue  # what is full or has an expired head is not empty
-            sequence, _ = self._pop(self.queue)
-        self._drop_queued(sequence, reason)
+            sequence, message = self._pop(self.queue)
+            topic = message.topic
+        self._drop_queued(sequence, reason, topic)
 
     def _pop(self, queue: deque[Message]) -> tuple[int, Message]:
         """Take the next message out of the queue, with its number."""
@@ -300,7 +303,7 @@ class Session:
                 break
             sequence, message = self._pop(queue)
             if message.expired(self._broker.wheel.now):
-                self._drop_queued(sequence, "expired")
+                self._drop_queued(sequence, "expired", message.topic)
             else:
                 self._send(client, message, sequence)
         if self.holds_back is not None:
@@ -320,10 +323,10 @@ class Session:
         if self.expiry_s != 0.0:
             self._broker.store.record(records.MessageDropped(self.client_id, sequence))
 
-    def _drop_queued(self, sequence: int | None, reason: str) -> None:
+    def _drop_queued(self, sequence: int | None, reason: str, topic: str | None) -> None:
         if sequence is not None:
             self._forget_queued(sequence)
-        self._broker.counters.dropped(reason)
+        self._broker.counters.dropped(reason, topic=topic)
 
     # Acknowledgements from the client. Those of an identifier that is not in that state are ignored, as both
     # standards let version 3 clients expect; see `Client` for what version 5 is answered.
@@ -428,17 +431,16 @@ class Session:
                 client.send_ack(PUBREL, packet_id)
             elif not self.may_read(message.topic):
                 self._forget_in_flight(packet_id)
-                self._broker.counters.dropped("not_authorized")
+                self._broker.counters.dropped("not_authorized", topic=message.topic)
             elif client.choosy and not client.fits(message):
                 self._forget_in_flight(packet_id)
-                self._broker.counters.dropped("packet_too_large")
+                self._broker.counters.dropped("packet_too_large", topic=message.topic)
             else:
                 self.unsent[packet_id] = message
         self._send_again(client, self.unsent)
         self.unsent = self.unsent or None  # an empty dict for each of a hundred thousand sessions is too many
-        unreadable = self._take_queued(lambda message: not self.may_read(message.topic))
-        if unreadable:
-            self._broker.counters.dropped("not_authorized", len(unreadable))
+        for unreadable in self._take_queued(lambda message: not self.may_read(message.topic)):
+            self._broker.counters.dropped("not_authorized", topic=unreadable.topic)
         self._send_queued_unacknowledged(client)
         if self.queue:
             self._fill_window(client)
@@ -448,7 +450,7 @@ class Session:
         now = self._broker.wheel.now
         for message in self._take_queued(lambda message: message.qos == 0):
             if message.expired(now):
-                self._broker.counters.dropped("expired")
+                self._broker.counters.dropped("expired", topic=message.topic)
             else:
                 client.send_unacknowledged(message)
 

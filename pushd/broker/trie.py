@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from pushd.broker.session import Session, Subscription
-    from pushd.broker.shared import SharedGroup
+    from pushd.broker.session import Subscription
+    from pushd.broker.tap import Taker
 
     # One subscriber of a filter stands there as itself, several as a dict by session: a hundred thousand
     # devices with a topic each shall not cost a dict each.
-    _Subscribers: TypeAlias = Subscription | dict[Session | SharedGroup, Subscription]
+    _Subscribers: TypeAlias = Subscription | dict[Taker, Subscription]
 
 
 class _Node:
