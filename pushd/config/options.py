@@ -392,7 +392,7 @@ OURS = (
     Option("admin_user", NAME, (), G, HUP, repeat=ALL),
     Option("redis_url", SECRET, None, G, status=LATER, repeat=ONCE, note="nothing is kept in Redis"),
     Option("autosubscribe_file", PATH, None, G, HUP, LATER, ONCE, note="nobody is subscribed by the server"),
-    Option("routes_file", PATH, None, G, HUP, LATER, ONCE, note="messages go where they were sent"),
+    Option("routes_file", PATH, None, G, HUP, repeat=ONCE),
     Option(
         "hot_topics", Integer(0, 100_000, unit="topics"), 1000, G, status=LATER, note="topics are not counted"
     ),

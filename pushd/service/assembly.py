@@ -33,6 +33,7 @@ from pushd.config.settings import LimitSettings, ListenerSettings, PluginSetting
 from pushd.mqtt.codes import QoS, ReasonCode, Version
 from pushd.plugins.loading import LoadedPlugin, load
 from pushd.plugins.table import ListenerPlugins, PluginTable
+from pushd.rules.routing import RoutingRules
 from pushd.service.gate import Entrance, Gate
 from pushd.service.listening import Endpoint
 from pushd.service.ports import AcceptingPort
@@ -81,6 +82,7 @@ class ReadFiles:
     """
     What the files say that the settings name: by path, TLS contexts by listener, and plugins.
 
+    :ivar routing: the routing rules, which are the same at all listeners.
     :ivar table: the instances of `plugins`; whoever has a broker makes it.
     """
 
@@ -89,6 +91,7 @@ class ReadFiles:
     contexts: list[SSL.Context | None] = field(default_factory=list)
     revoked: dict[str | None, Revoked] = field(default_factory=dict)  # by list
     plugins: dict[PluginSettings, LoadedPlugin] = field(default_factory=dict)
+    routing: RoutingRules | None = None
     table: PluginTable | None = None
 
     def warnings(self) -> list[str]:
@@ -112,8 +115,11 @@ def read_files(settings: Settings) -> ReadFiles:
     :raises SecurityFileError: a password or ACL file that cannot be used.
     :raises TlsFileError: the same for a certificate, key or list.
     :raises PluginError: the same for a plugin.
+    :raises RuleFileError: the same for a file of rules.
     """
     files = ReadFiles()
+    if settings.routes_file is not None:
+        files.routing = RoutingRules.read(settings.routes_file)
     for listener in settings.listeners:
         security = listener.security
         if security.password_file not in files.passwords and security.password_file is not None:

@@ -24,6 +24,7 @@ from pushd.config.options import OPTIONS, Status
 from pushd.config.settings import Settings
 from pushd.mqtt.codes import ReasonCode
 from pushd.plugins.loading import PluginError
+from pushd.rules.rule_file import RuleFileError
 from pushd.service.assembly import ReadFiles, read_files
 from pushd.service.doors import Doors, Shut
 from pushd.service.listening import CannotListen, Endpoint, endpoints
@@ -33,7 +34,15 @@ from pushd.transports.tls import TlsFileError
 log = Logger()
 
 # Why nothing is reloaded, apart from mistakes of our own.
-REASONS = (ConfigError, SecurityFileError, TlsFileError, PluginError, CannotListen, LogFileError)
+REASONS = (
+    ConfigError,
+    SecurityFileError,
+    TlsFileError,
+    PluginError,
+    RuleFileError,
+    CannotListen,
+    LogFileError,
+)
 
 # How long those behind a door that was shut may take to go: callers of the gateway get their answer.
 GRACE_S = 5.0
@@ -55,7 +64,8 @@ def read_everything(read_settings: Callable[[], Settings]) -> Read:
     """
     Read the settings and all that they name. Blocks, and changes nothing.
 
-    :raises ConfigError, SecurityFileError, TlsFileError, PluginError, CannotListen: something is wrong.
+    :raises ConfigError, SecurityFileError, TlsFileError, PluginError, RuleFileError, CannotListen: something
+        is wrong.
     """
     settings = read_settings()
     return Read(settings, read_files(settings), [endpoints(listener) for listener in settings.listeners])
