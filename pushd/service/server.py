@@ -55,9 +55,8 @@ from pushd.storage.memory import MemoryStore
 from pushd.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from twisted.web.resource import IResource
-
     from pushd.gateway.guards import Guard
+    from pushd.gateway.pages import Pages
 
 log = Logger()
 
@@ -106,6 +105,7 @@ class Server(Service):
             clock=reactor,
         )
         files = read_files(settings)
+        self.broker.use_routing(files.routing)
         self._warnings = [*settings.warnings, *files.warnings()]
         self._plugins = self._make_plugins(files)
         self.doors = Doors(self._make_door, reactor, self.broker.wheel)
@@ -144,9 +144,11 @@ class Server(Service):
     def _is_admin(self, username: str) -> bool:
         return username in self._settings.admin_user
 
-    def _make_pages(self, guard: Guard) -> dict[bytes, IResource]:
-        """The gateway's pages beside pushes. Imported here: a broker without a gateway needs none of it."""
-        return {}
+    def _make_pages(self, guard: Guard) -> Pages:
+        from pushd.service.pages import Desk, make_pages
+
+        in_thread = partial(deferToThreadPool, self._reactor, self._reactor.getThreadPool())
+        return make_pages(guard, Desk(lambda: self._settings, in_thread))
 
     def _make_plugins(self, files: ReadFiles) -> PluginTable:
         """:raises PluginError: one cannot be made of its class."""
@@ -344,6 +346,7 @@ class Server(Service):
         self._plugins = plugins
         settings, unchanged = kept_until_restart(self._settings, read.settings)
         self._use(settings)
+        self.broker.use_routing(read.files.routing)
         self.sys_topics.set_interval(settings.sys_interval_s)
         self.broker.access_rules_changed()
         self._tell_changed(read, unchanged)

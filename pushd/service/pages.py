@@ -1,0 +1,61 @@
+"""
+The gateway's pages beside pushes, and who answers them: a row for each.
+
+Imported when the first gateway is made: a broker without one needs none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from pushd.config.settings import Settings
+from pushd.gateway.console import Console
+from pushd.gateway.guards import Guard
+from pushd.gateway.rules import RuleFile, RulePages
+
+if TYPE_CHECKING:
+    from pushd.gateway.pages import Pages
+
+
+class Desk(NamedTuple):
+    """
+    Whom the pages ask.
+
+    :ivar settings: as they count now.
+    :ivar in_thread: calls a function that blocks.
+    """
+
+    settings: Callable[[], Settings]
+    in_thread: Callable[..., Deferred[Any]]
+
+
+def make_pages(guard: Guard, desk: Desk) -> Pages:
+    """The pages behind one listener's guard."""
+    return {
+        b"console": Console(),
+        b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
+    }
+
+
+def _resource(pages: Any) -> Any:
+    """What klein makes of a class with an ``app``."""
+    return pages.app.resource()
+
+
+def read_rule_files(settings: Settings) -> list[RuleFile]:
+    """Those that the settings name, as they are now. Blocks."""
+    paths = [("acl_file", listener.security.acl_file) for listener in settings.listeners]
+    paths += [("autosubscribe_file", settings.autosubscribe_file), ("routes_file", settings.routes_file)]
+    named = {(option, path) for option, path in paths if path is not None}
+    return [RuleFile(option, path, _read(path)) for option, path in sorted(named)]
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
