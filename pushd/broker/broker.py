@@ -37,7 +37,7 @@ from pushd.broker.policy import Policy
 from pushd.broker.pressure import Pressure
 from pushd.broker.replay import Replays
 from pushd.broker.retained import RetainedMessages
-from pushd.broker.router import Route, Router
+from pushd.broker.router import Router
 from pushd.broker.schedule import Schedule
 from pushd.broker.session import Session, Subscription
 from pushd.broker.shared import SharedGroup

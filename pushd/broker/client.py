@@ -166,10 +166,10 @@ class Client:
         """Send a message at QoS 0, or drop it if the client does not keep up."""
         counters = self.counters
         if self.congested:
-            counters.dropped("slow_consumer")
+            counters.dropped("slow_consumer", topic=message.topic)
             return
         if self.choosy and not self.fits(message):
-            counters.dropped("packet_too_large")  # v5 [MQTT-3.1.2-25]
+            counters.dropped("packet_too_large", topic=message.topic)  # v5 [MQTT-3.1.2-25]
             return
         outbox = self.outbox
         if not outbox:

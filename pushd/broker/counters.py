@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pushd.broker.tally import Tally
+
 
 class Counters:
-    """Totals since the start. As in $SYS, a *message* is an MQTT packet of any type."""
+    """
+    Totals since the start. As in $SYS, a *message* is an MQTT packet of any type.
+
+    :ivar by_topic: counts by topic name, too, if somebody wants that.
+    """
 
     __slots__ = (
+        "by_topic",
         "bytes_received",
         "bytes_sent",
         "clients_expired",
@@ -28,6 +38,7 @@ class Counters:
     )
 
     def __init__(self) -> None:
+        self.by_topic: Tally | None = None
         self.bytes_received = 0
         self.bytes_sent = 0
         self.clients_expired = 0  # sessions ended by their expiry
@@ -57,8 +68,14 @@ class Counters:
         """Packets of any type."""
         return self.publish_sent + self.others_sent
 
-    def dropped(self, reason: str, count: int = 1) -> None:
-        """Count messages that a subscriber did not get, by a short stable reason such as ``queue_full``."""
+    def dropped(self, reason: str, count: int = 1, topic: str | None = None) -> None:
+        """
+        Count messages that a subscriber did not get, by a short stable reason such as ``queue_full``.
+
+        :param topic: their topic name, if they had been on their way to that subscriber.
+        """
+        if topic is not None and self.by_topic is not None:
+            self.by_topic.dropped(topic, count)
         self.publish_dropped[reason] = self.publish_dropped.get(reason, 0) + count
 
     def closed(self, reason: str) -> None:

@@ -195,15 +195,17 @@ def _pass_on(client: Client, route: Route, run: bytes, count: int, payload_bytes
         outbox.append(run)
     counters = client.counters
     if congested:
-        counters.dropped("slow_consumer", congested * count)
+        counters.dropped("slow_consumer", congested * count, route.topic)
     sent = len(takers) - congested
     counters.publish_received += count
     counters.publish_bytes_received += payload_bytes
     counters.publish_sent += count * sent
     counters.publish_bytes_sent += payload_bytes * sent
+    route.messages += count
+    route.payload_bytes += payload_bytes
     if others:
         for message in _messages(route, run, v5):
-            route.publish_to(others, message, client.session)
+            route.left_out += route.publish_to(others, message, client.session)
 
 
 def _messages(route: Route, run: bytes, v5: bool) -> Iterator[Message]:

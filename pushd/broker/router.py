@@ -105,7 +105,9 @@ class Route:
         """Give a message to every target, at the lower of its own QoS and the subscription's (v5 §3.8.4)."""
         self.messages += 1
         self.payload_bytes += len(message.payload)
-        self.left_out += self.publish_to(self.targets, message, publisher)
+        left_out = self.publish_to(self.targets, message, publisher)
+        if left_out:
+            self.left_out += left_out
 
     def publish_in_part(
         self, targets: tuple[Target, ...], message: Message, publisher: Principal | None

@@ -53,18 +53,21 @@ class SharedGroup:
         """Add a member, or change what it subscribed with."""
         if session not in self._members:
             self._turns.append(session)
+            self._broker.router.count_subscriber(subscription, 1)
         self._members[session] = subscription
 
     def leave(self, session: Session) -> None:
         """Remove a member; one that is none is no error."""
-        if self._members.pop(session, None) is not None:
+        subscription = self._members.pop(session, None)
+        if subscription is not None:
             self._turns.remove(session)
+            self._broker.router.count_subscriber(subscription, -1)
 
     def deliver(self, message: Message) -> None:
         """Give a message to the member whose turn it is."""
         member = self._next_member(message.topic)
         if member is None:
-            self._broker.counters.dropped("no_group_member")
+            self._broker.counters.dropped("no_group_member", topic=message.topic)
             return
         subscription = self._members[member]
         retain = message.retain and subscription.retain_as_published
@@ -86,7 +89,7 @@ class SharedGroup:
             assert message.shared is not None  # it came from here
             self.deliver(message.shared[1])
         else:
-            self._broker.counters.dropped("no_group_member")
+            self._broker.counters.dropped("no_group_member", topic=message.topic)
 
     def _next_member(self, topic: str) -> Session | None:
         """Who may read it and is online and has room; else who is online; else who keeps a session."""
