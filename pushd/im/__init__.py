@@ -1,0 +1,1 @@
+"""Instant messages: the envelope that people's programs send each other, and where it goes."""
