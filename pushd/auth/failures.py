@@ -45,7 +45,7 @@ UNREADABLE = "no user name and password that could be read"
 BACKING_OFF = "too many failures"
 
 # What refusals are counted as.
-FAILED, BACKED_OFF, BUSY = "failed", "backoff", "busy"
+FAILED, BACKED_OFF, BUSY, UNAVAILABLE = "failed", "backoff", "busy", "unavailable"
 
 # A user whom many addresses try at once is not locked for longer: whoever comes in from a new place must find
 # a gap. It is still less than the ten in a minute that are allowed by default.
@@ -74,7 +74,8 @@ class LoginFailures:
     :param limit: how many failures in a minute are allowed, of an address and of a user; 0 is no limit. Asked
         each time.
     :param seconds: the time.
-    :param count: called with the reason of each refusal: `FAILED`, `BACKED_OFF` or `BUSY`.
+    :param count: called with the reason of each refusal: `FAILED`, `BACKED_OFF`, `BUSY` or
+        `UNAVAILABLE`.
     """
 
     def __init__(
@@ -175,6 +176,17 @@ class LoginFailures:
         """There was no time to check it, and it may be right: that is no failure."""
         self._count(BUSY)
         return ReasonCode.SERVER_BUSY
+
+    def put_off(self, attempt: Attempt, problem: object) -> ReasonCode:
+        """Nobody could say what to check it against: that is no failure either."""
+        self._count(UNAVAILABLE)
+        log.warn(
+            "Login of user {user} from {address} could not be checked: {problem}",
+            user=quoted(attempt.username),
+            address=attempt.credentials.address,
+            problem=problem,
+        )
+        return ReasonCode.SERVER_UNAVAILABLE
 
     def unreadable(self, credentials: Credentials, shown: bytes) -> None:
         """A caller showed something that is no user name and password."""

@@ -3,16 +3,15 @@ Who are you, by Mosquitto's password file: one ``user:hash`` per line.
 
 A user name shown must be in the file, whether or not anonymous clients are let in, and whatever is wrong with
 it, the client hears the same: *not authorized*, never *bad user name or password*, as Mosquitto does. Clients
-without a user name are not this file's business; the chain decides about them.
+without a user name are not this file's business; the chain decides about them. Where there are accounts too
+(`pushd.auth.accounts`), neither are users that are not in it.
 
-The time an answer takes tells as little: an unknown name costs as much as a wrong password. Whoever guesses
-is held off (`pushd.auth.failures`), and does not keep others waiting (`pushd.auth.check_queue`).
+The time an answer takes tells as little: an unknown name costs as much as a wrong password. How a password is
+checked, `pushd.auth.login_check` says.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
@@ -24,15 +23,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pushd.auth.check_queue import Busy, CheckQueue
-from pushd.auth.failures import NO_PASSWORD, WRONG, Attempt, LoginFailures
+from pushd.auth.failures import WRONG, Attempt, LoginFailures
+from pushd.auth.login_check import LoginCheck
 from pushd.auth.password_hash import InvalidHash, PasswordHash, ScramHash, parse_hash
 from pushd.auth.security_file import BLANKS, SecurityFileError, numbered_lines, read_security_file
 from pushd.broker.interfaces import Credentials, IAuthenticator, Verdict
 from pushd.mqtt.codes import ReasonCode
-
-# What fits into a CONNECT (v3 §3.1.3.5), and the limit of mosquitto_passwd. A lower one would not save much:
-# all formats read a long password once, 64 KiB in 0.1 ms, and then work on what is left of it.
-MAX_PASSWORD_BYTES = 65_535
 
 # The longest name that fits into a CONNECT (v3 §1.5.3).
 MAX_USERNAME_BYTES = 65_535
@@ -119,12 +115,14 @@ def _add_entry(entries: dict[str, PasswordHash], line: str) -> None:
 @implementer(IAuthenticator)
 class PasswordFileAuthenticator:
     """
-    Checks user name and password against a `PasswordFile`, which a reload may replace.
+    Checks user name and password against a `PasswordFile`, which a reload may replace. That forgets all good
+    logins.
 
-    A good login is remembered until then, as a keyed digest that is of no use outside this process: a fleet
-    that reconnects is let in without hashing, while a wrong password always takes its time. A second try with
-    the same wrong one does not, but whoever makes it has learnt already what there is to learn.
+    :ivar knows_all: whether there are no other users than those of the file. If there may be some, others are
+        asked about them.
     """
+
+    knows_all = True
 
     def __init__(
         self,
@@ -135,66 +133,44 @@ class PasswordFileAuthenticator:
     ) -> None:
         """
         :param password_file: ``None`` for no file: then there is no opinion about anybody.
-        :param run_in_thread: called with a function and its arguments, returns a Deferred of its result, like
-            ``deferToThreadPool`` with the pool filled in.
-        :param queue: of all who use these threads.
+        :param run_in_thread, queue, failures: see `LoginCheck`.
         """
-        self._run_in_thread = run_in_thread
-        self._queue = queue
-        self._failures = failures
+        self._check = LoginCheck(run_in_thread, queue, failures)
         self.replace(password_file)
 
     def replace(self, password_file: PasswordFile | None) -> None:
         """Use this file from now on, also for checks that have begun, and forget all good logins."""
         self._password_file = password_file
-        self._key = os.urandom(32)
-        # One login for each user, so no larger than the file.
-        self._good_logins: dict[str, bytes] = {}
+        self._check.forget()
 
     def authenticate(self, credentials: Credentials) -> Verdict | Deferred[Verdict]:
         """A name needs its password; no name, or an empty one, is nobody's business here."""
         username, password_file = credentials.username, self._password_file
         if password_file is None or not username:
             return None
-        attempt = self._failures.attempt(credentials, username, self._login(username, credentials.password))
+        if not self.knows_all and password_file.find(username) is None:
+            return None
+        attempt = self._check.attempt(credentials, username)
         verdict = self._verdict_at_once(attempt)
         if verdict is not None:
             return verdict
-        known = self._failures.knows(attempt)
-        lane = attempt.pair if known else attempt.network
-        checking = self._queue.submit(lane, known, lambda: self._check(attempt, password_file))
+        checking = self._check.in_turn(attempt, lambda: self._verify(attempt, password_file))
         return checking.addCallbacks(self._checked, self._not_checked, (credentials,))
-
-    def _login(self, username: str, password: bytes | None) -> bytes:
-        """A digest to know a login again; empty if there is no password in it, or none that is checked."""
-        if password is None or len(password) > MAX_PASSWORD_BYTES:
-            return b""
-        # The name's length keeps ("ab", "c") and ("a", "bc") apart.
-        name = username.encode("utf-8", "surrogatepass")
-        return hmac.digest(self._key, len(name).to_bytes(4, "big") + name + password, hashlib.sha256)
 
     def _verdict_at_once(self, attempt: Attempt) -> ReasonCode | None:
         """:return: the verdict, or ``None`` if only hashing can tell."""
-        failures = self._failures
-        if lock_s := failures.source_lock_s(attempt):
-            return failures.back_off(attempt, lock_s)
-        if not attempt.proof:
-            return failures.fail(attempt, NO_PASSWORD)
-        if hmac.compare_digest(self._good_logins.get(attempt.username, b""), attempt.proof):
-            return failures.succeed(attempt)
-        if failures.is_known_wrong(attempt) or not self._password_file:
-            return failures.fail(attempt, WRONG)
-        if lock_s := failures.user_lock_s(attempt):
-            return failures.back_off_user(attempt, lock_s)
-        return None
+        verdict = self._check.verdict_at_once(attempt)
+        if verdict is None and not self._password_file:
+            return self._check.failures.fail(attempt, WRONG)  # a file without users has nothing to hide
+        return verdict
 
-    def _check(self, attempt: Attempt, password_file: PasswordFile) -> Verdict | Deferred[Verdict]:
+    def _verify(self, attempt: Attempt, password_file: PasswordFile) -> Verdict | Deferred[Verdict]:
         """:return: the verdict, or ``None`` if there is another file now."""
         if self._password_file is not password_file:
             return None
         verdict = self._verdict_at_once(attempt)  # others may have failed, or got in by it, meanwhile
         known = password_file.find(attempt.username)
-        to_verify = known or password_file.stand_in(self._login(attempt.username, b""))
+        to_verify = known or password_file.stand_in(self._check.seed(attempt.username))
         if verdict is not None or to_verify is None:
             return verdict
 
@@ -202,11 +178,12 @@ class PasswordFileAuthenticator:
             if self._password_file is not password_file:
                 return None
             if known is None or not matches:
-                return self._failures.fail(attempt, WRONG)
-            self._good_logins[attempt.username] = attempt.proof
-            return self._failures.succeed(attempt)
+                return self._check.failures.fail(attempt, WRONG)
+            self._check.remember(attempt)
+            return self._check.failures.succeed(attempt)
 
-        return self._run_in_thread(to_verify.verify, attempt.credentials.password).addCallback(verified)
+        password = attempt.credentials.password
+        return self._check.run_in_thread(to_verify.verify, password).addCallback(verified)
 
     def _checked(self, verdict: Verdict, credentials: Credentials) -> Verdict | Deferred[Verdict]:
         """Ask a new file anew, behind all who wait: the turn is over."""
@@ -214,4 +191,4 @@ class PasswordFileAuthenticator:
 
     def _not_checked(self, failure: Failure) -> Verdict:
         failure.trap(Busy)
-        return self._failures.turn_away()
+        return self._check.failures.turn_away()

@@ -16,6 +16,12 @@ them there would end the hash in a password file, and a name in front between do
 Salt, digest and keys are base64, without padding in Argon2's and with it elsewhere. A digest of the first two
 has 64 bytes, a key 32; a salt has 12 bytes up to Mosquitto 2.0 and 64 from 2.1 on, and any length is read.
 
+An account (`pushd.people`) may have another one, until its first login:
+
+    $md5$<salt>$<digest>
+        MD5 of the password, then the salt, as 32 hexadecimal digits; the salt is text as it stands. It is
+        only read: such an account gets an Argon2id hash as soon as its password is known
+
 Checking is slow on purpose and belongs into a thread; hashlib and argon2-cffi let go of the interpreter's
 lock.
 """
@@ -27,6 +33,7 @@ import binascii
 import hashlib
 import hmac
 import os
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -62,6 +69,10 @@ MAX_ARGON2_LANES = 64
 SALT_BYTES = 12
 DIGEST_BYTES = 64
 SCRAM_KEY_BYTES = 32
+
+MD5_PREFIX = "$md5$"
+MD5_DIGEST = re.compile("[0-9A-Fa-f]{32}")
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class InvalidHash(ValueError):
@@ -146,7 +157,24 @@ class ScramHash:
         return f"$scram-sha-256${self.iterations}${'$'.join(fields)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Md5Hash:
+    """``$md5$``: of the system that accounts come from. A GPU tries some 10**10 passwords in a second."""
+
+    salt: str
+    digest: bytes
+
+    def verify(self, password: bytes) -> bool:
+        """Whether this is the password, in a time that does not tell how nearly."""
+        salted = password + self.salt.encode()
+        return hmac.compare_digest(self.digest, hashlib.md5(salted, usedforsecurity=False).digest())
+
+    def __str__(self) -> str:
+        return f"{MD5_PREFIX}{self.salt}${self.digest.hex()}"
+
+
 PasswordHash: TypeAlias = "Sha512Hash | Pbkdf2Hash | Argon2idHash | ScramHash"
+AccountHash: TypeAlias = "PasswordHash | Md5Hash"
 
 
 def parse_hash(encoded: str) -> PasswordHash:
@@ -168,6 +196,30 @@ def parse_hash(encoded: str) -> PasswordHash:
             keys = _digest(stored_key, SCRAM_KEY_BYTES), _digest(server_key, SCRAM_KEY_BYTES)
             return ScramHash(rounds, _salt(salt), *keys)
     raise InvalidHash("not a $6$, $7$, $argon2id$ or $scram-sha-256$ hash")
+
+
+def parse_account_hash(encoded: str) -> AccountHash:
+    """
+    Read what stands in an account: a hash as in a password file, or ``$md5$``.
+
+    :raises InvalidHash: it is not exactly one of the formats.
+    """
+    if not encoded.startswith(MD5_PREFIX):
+        return parse_hash(encoded)
+    salt, _, digest = encoded.removeprefix(MD5_PREFIX).rpartition("$")
+    return md5_hash(salt, digest)
+
+
+def md5_hash(salt: str, digest: str) -> Md5Hash:
+    """
+    :param digest: 32 hexadecimal digits.
+    :raises InvalidHash: it is something else, or the salt is no text.
+    """
+    if not MD5_DIGEST.fullmatch(digest):
+        raise InvalidHash("an MD5 digest that is not 32 hexadecimal digits")
+    if SURROGATE.search(salt):
+        raise InvalidHash("a salt that is not UTF-8")
+    return Md5Hash(salt, bytes.fromhex(digest))
 
 
 def make_sha512(password: bytes) -> Sha512Hash:

@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pushd.auth.password_file import MAX_PASSWORD_BYTES, MAX_USERNAME_BYTES
+from pushd.auth.login_check import MAX_PASSWORD_BYTES
+from pushd.auth.password_file import MAX_USERNAME_BYTES
 from pushd.auth.password_hash import (
     DEFAULT_ITERATIONS,
     MAX_ITERATIONS,

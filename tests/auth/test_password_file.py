@@ -270,18 +270,18 @@ class GoodLoginTests(SynchronousTestCase):
 
     def test_password_is_not_kept(self) -> None:
         """What is remembered is a digest under a key that no other process and no later reload has."""
-        [remembered] = self.authenticator._good_logins.values()
+        [remembered] = self.authenticator._check._good_logins.values()
         self.assertEqual(len(remembered), 32)
         self.authenticator.replace(PasswordFile.parse(f"anna:{HASH}", "f"))
         self.log_in(b"secret")
-        self.assertNotEqual([remembered], list(self.authenticator._good_logins.values()))
+        self.assertNotEqual([remembered], list(self.authenticator._check._good_logins.values()))
 
     def test_unknown_user_is_not_remembered(self) -> None:
         """Who is not in the file takes no room."""
         for name in ("nobody", "somebody"):
             self.authenticator.authenticate(Credentials("id", name, b"secret"))
         self.pool.work()
-        self.assertEqual(list(self.authenticator._good_logins), ["anna"])
+        self.assertEqual(list(self.authenticator._check._good_logins), ["anna"])
 
 
 class GuessingTests(SynchronousTestCase):

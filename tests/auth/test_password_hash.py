@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +16,7 @@ from pushd.auth.password_hash import (
     make_pbkdf2,
     make_scram,
     make_sha512,
+    parse_account_hash,
     parse_hash,
 )
 
@@ -182,3 +186,46 @@ class MakeTests(SynchronousTestCase):
         """Passwords are bytes, not text."""
         self.assertTrue(parse_hash(str(make_pbkdf2(password, 1))).verify(password))
         self.assertTrue(parse_hash(str(make_sha512(password))).verify(password))
+
+
+class LegacyTests(SynchronousTestCase):
+    """``$md5$``, in accounts only."""
+
+    def test_password_then_salt(self) -> None:
+        """As the system wrote it that accounts come from."""
+        for salt in ("pepper", "", "$", "a$b$", "größe", ":"):
+            digest = hashlib.md5(f"secret{salt}".encode()).hexdigest()
+            for spelt in (digest, digest.upper()):
+                stored = parse_account_hash(f"$md5${salt}${spelt}")
+                self.assertTrue(stored.verify(b"secret"), salt)
+                self.assertFalse(stored.verify(b"Secret"), salt)
+                self.assertEqual(str(stored), f"$md5${salt}${digest}")
+
+    def test_damage(self) -> None:
+        """What is no MD5 is none."""
+        digest = "0" * 32
+        for text in (
+            "$md5$",
+            f"$md5${digest}0$",
+            f"$md5$s${digest}0",
+            f"$md5$s${digest[1:]}g",
+            f"md5$s${digest}",
+        ):
+            self.assertRaises(InvalidHash, parse_account_hash, text)
+        self.assertRaises(InvalidHash, parse_account_hash, f"$md5$\ud800${digest}")
+
+    def test_no_hash_of_a_password_file(self) -> None:
+        """Nobody writes new ones."""
+        self.assertRaises(InvalidHash, parse_hash, f"$md5$s${'0' * 32}")
+
+    def test_all_others(self) -> None:
+        """An account may have any of them."""
+        for made in (make_pbkdf2(b"x", 1), make_argon2id(b"x"), make_scram(b"x", 1)):
+            self.assertEqual(parse_account_hash(str(made)), made)
+
+    @given(st.text())
+    def test_any_text_is_a_hash_or_an_error(self, text: str) -> None:
+        """And nothing else is raised."""
+        for shown in (text, f"$md5${text}", f"$md5${text}${'a' * 32}"):
+            with suppress(InvalidHash):
+                self.assertFalse(parse_account_hash(shown).verify(b"x"))
