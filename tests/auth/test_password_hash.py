@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -227,5 +227,5 @@ class LegacyTests(SynchronousTestCase):
     def test_any_text_is_a_hash_or_an_error(self, text: str) -> None:
         """And nothing else is raised."""
         for shown in (text, f"$md5${text}", f"$md5${text}${'a' * 32}"):
-            with suppress(InvalidHash):
+            with contextlib.suppress(InvalidHash):
                 self.assertFalse(parse_account_hash(shown).verify(b"x"))
