@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 
 from pushd.config.errors import BadValue, NotYet, quoted
 
@@ -209,6 +210,45 @@ class SecretText(Text):
 
     def _shown(self, value: str) -> str:
         return "the value"
+
+
+# Where Redis is. Brackets stand around an IPv6 address and nowhere else. In a password, what has a meaning in
+# a URL is written as %XX.
+_LOGIN = r"(?:[^@/?#\[\]\s]*@)?"
+_SERVER = r"(?:\[(?P<ipv6>[0-9a-fA-F:.]+)\]|[^@:/?#\[\]\s]+)(?::(?P<port>[0-9]{1,5}))?(?:/[0-9]{0,9})?"
+_REDIS = (
+    re.compile(f"redis://{_LOGIN}{_SERVER}"),
+    re.compile(f"rediss://{_LOGIN}{_SERVER}" r"(?:\?ssl_ca_certs=[^#&\s]+)?"),
+    re.compile(f"unix://{_LOGIN}" r"/[^?#\s]+(?:\?db=[0-9]{1,9})?"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUrl(SecretText):
+    """Where Redis is. It is looked for later; a secret, for it may have a password in it."""
+
+    notation = "URL|file:PATH"
+
+    def read(self, text: str) -> Secret:
+        value = super(RedisUrl, self).read(text)
+        found = next(filter(None, (form.fullmatch(value) for form in _REDIS)), None)
+        if found is None:
+            raise BadValue(
+                "is not redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// and the same,"
+                " or unix:///PATH[?db=DB]; in USER and PASSWORD, %40 stands for @, %2F for / and so on"
+            )
+        _check_server(found.groupdict())
+        return value
+
+
+def _check_server(parts: Mapping[str, str | None]) -> None:
+    if parts.get("ipv6") is not None:
+        try:
+            IPv6Address(parts["ipv6"])
+        except ValueError:
+            raise BadValue("has something in brackets that is no IPv6 address") from None
+    if parts.get("port") is not None:
+        port().read(str(parts["port"]).lstrip("0") or "0")
 
 
 @dataclass(frozen=True, slots=True)

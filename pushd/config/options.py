@@ -29,6 +29,7 @@ from pushd.config.kinds import (
     Kind,
     LogDestination,
     ProtocolVersions,
+    RedisUrl,
     SecretText,
     Text,
     port,
@@ -390,7 +391,7 @@ OURS = (
     Option("max_login_failures", Integer(0, below=0), 10, G, HUP),
     Option("accounts", BOOLEAN, False, S, HUP, LATER, note="there are no accounts"),
     Option("admin_user", NAME, (), G, HUP, repeat=ALL),
-    Option("redis_url", SECRET, None, G, status=LATER, repeat=ONCE, note="nothing is kept in Redis"),
+    Option("redis_url", RedisUrl(), None, G, repeat=ONCE),
     Option("autosubscribe_file", PATH, None, G, HUP, LATER, ONCE, note="nobody is subscribed by the server"),
     Option("routes_file", PATH, None, G, HUP, repeat=ONCE),
     Option(

@@ -20,6 +20,7 @@ from pushd.config.kinds import (
     Kind,
     LogDestination,
     ProtocolVersions,
+    RedisUrl,
     SecretText,
     Text,
     port,
@@ -39,6 +40,7 @@ KINDS: tuple[Kind, ...] = (
     ProtocolVersions(),
     Duration(),
     SecretText(),
+    RedisUrl(),
 )
 
 
@@ -243,3 +245,42 @@ class ProtocolVersionsTests(SynchronousTestCase):
     def test_other_versions_are_refused(self) -> None:
         """There is no MQTT 6."""
         self.assertRaises(BadValue, ProtocolVersions().read, "4, 6")
+
+
+class RedisUrlTests(SynchronousTestCase):
+    def test_forms(self) -> None:
+        """TCP, TLS and Unix sockets, with and without a login, a port and a database."""
+        for url in (
+            "redis://localhost",
+            "redis://:s%40crecy@10.0.0.7:6380/15",
+            "redis://pushd:secret@[::1]:6379/",
+            "rediss://redis.example.com/1?ssl_ca_certs=/etc/ssl/ours.pem",
+            "unix:///run/redis/redis.sock",
+            "unix://:secret@/run/redis/redis.sock?db=3",
+        ):
+            self.assertEqual(RedisUrl().read(url), url)
+
+    def test_what_is_none(self) -> None:
+        """A mistake is found at the start, not when Redis is needed."""
+        for url in (
+            "127.0.0.1:6379",
+            "http://localhost",
+            "redis://",
+            "redis://host:0",
+            "redis://host:65536",
+            "redis://host:port",
+            "redis://host/name",
+            "redis://p@ss@host",
+            "redis://[::1",
+            "redis://[1.2.3]",
+            "redis://host?ssl_ca_certs=/etc/ssl/ours.pem",
+            "rediss://host?verify=no",
+            "unix://relative.sock",
+        ):
+            self.assertRaises(BadValue, RedisUrl().read, url)
+
+    def test_passwords_are_not_told(self) -> None:
+        """The error goes to the log and to the terminal; the password does not."""
+        problem = self.assertRaises(BadValue, RedisUrl().read, "redis://:hunter2@host:99999")
+        self.assertNotIn("hunter2", str(problem))
+        self.assertNotIn("hunter2", repr(RedisUrl().read("redis://:hunter2@host")))
