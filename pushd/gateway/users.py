@@ -111,6 +111,8 @@ class AccountPages:
     """
     The pages of accounts.
 
+    :param people: who keeps them; asked for at the first request, so that a gateway that nobody asks about
+        users needs no file for them.
     :param make_hash: a new hash of a password, as it stands in an account; made in a thread.
     :param now: Unix seconds.
     """
@@ -120,7 +122,7 @@ class AccountPages:
     def __init__(
         self,
         guard: Guard,
-        people: IPeople,
+        people: Callable[[], IPeople],
         make_hash: Callable[[bytes], Deferred[str]],
         now: Callable[[], float],
     ) -> None:
@@ -133,7 +135,7 @@ class AccountPages:
     async def listing(self, request: GatewayRequest) -> bytes:
         await self._guard.identify_admin(request)
         after, limit = _text(request.argument(b"after")), _limit(request.argument(b"limit"))
-        found = await asked(self._people.accounts(after, limit + 1))
+        found = await asked(self._people().accounts(after, limit + 1))
         shown = found[:limit]
         users = [_shown(account) for account in shown]
         return json_answer(
@@ -143,7 +145,7 @@ class AccountPages:
     @app.route("/users/<user>", methods=["GET"])
     async def show(self, request: GatewayRequest, user: str) -> bytes:
         await self._guard.identify_admin(request)
-        account = await asked(self._people.account(user_of_path(user)))
+        account = await asked(self._people().account(user_of_path(user)))
         if account is None:
             raise Refusal(problems.USER_NOT_FOUND)
         return json_answer(request, _shown(account))
@@ -155,14 +157,14 @@ class AccountPages:
         _check_name(username)
         # First, for it takes the longest: what is read below must not be old when it is written.
         password_hash = None if wanted.password is None else await self._make_hash(wanted.password)
-        old = await asked(self._people.account(username))
+        old = await asked(self._people().account(username))
         if password_hash is not None:
-            await asked(self._people.keep_account(self._account(username, old, password_hash, wanted)))
+            await asked(self._people().keep_account(self._account(username, old, password_hash, wanted)))
         elif old is None:
             raise Refusal(problems.PASSWORD_MISSING)
-        elif wanted.enabled is not None and not await asked(self._people.enable(username, wanted.enabled)):
+        elif wanted.enabled is not None and not await asked(self._people().enable(username, wanted.enabled)):
             raise Refusal(problems.USER_NOT_FOUND)  # removed meanwhile
-        account = await asked(self._people.account(username))
+        account = await asked(self._people().account(username))
         if account is None:
             raise Refusal(problems.USER_NOT_FOUND)
         return json_answer(request, _shown(account), 201 if old is None else 200)
@@ -176,7 +178,7 @@ class AccountPages:
     @app.route("/users/<user>", methods=["DELETE"])
     async def delete(self, request: GatewayRequest, user: str) -> bytes:
         await self._guard.identify_admin(request)
-        if not await asked(self._people.remove_account(user_of_path(user))):
+        if not await asked(self._people().remove_account(user_of_path(user))):
             raise Refusal(problems.USER_NOT_FOUND)
         return json_answer(request, {"success": True})
 

@@ -55,7 +55,7 @@ class UsersTestCase(SynchronousTestCase):
         self.caller = Caller(admins=("ada",), make_pages=self.make_pages)
 
     def make_pages(self, guard: Guard) -> dict[bytes, IResource]:
-        accounts: Any = AccountPages(guard, self.people, self.make_hash, lambda: 1_700_000_000.9)
+        accounts: Any = AccountPages(guard, lambda: self.people, self.make_hash, lambda: 1_700_000_000.9)
         follows: Any = FollowPages()
         return {b"v1/users": UserPages(accounts.app.resource(), {b"follows": follows.app.resource()})}
 
