@@ -29,6 +29,7 @@ COMMANDS = {
         "pushd.ctl.first_run", "make certificates and a user, show what to try (`make run`)"
     ),
     "passwd": Command("pushd.ctl.passwd", "edit a password file, with mosquitto_passwd's flags"),
+    "top": Command("pushd.ctl.top", "show the hottest topics of a running server"),
     "route": Command("pushd.ctl.route", "say where the routing rules would send a message"),
 }
 

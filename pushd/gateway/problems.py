@@ -64,6 +64,11 @@ TOPIC_RESERVED = Problem(40010, "invalid request: topic name is reserved")
 ACTIONS_INVALID = Problem(40018, "invalid request: actions invalid")
 CLICK_INVALID = Problem(40000, "invalid request: click must be a URI")
 ICON_INVALID = Problem(40021, "invalid request: icon must be an http or https URL")
+HOT_BY_INVALID = Problem(
+    40000, "invalid request: by must be messages, bytes, deliveries, drops or subscribers"
+)
+HOT_WINDOW_INVALID = Problem(40000, "invalid request: window must be 1m, 1h or start")
+HOT_COUNT_INVALID = Problem(40000, "invalid request: n must be 1 to 1000")
 JSON_INVALID = Problem(40024, "invalid request: body must be a JSON object with a topic")
 USER_FIELD_UNKNOWN = Problem(
     40000, "invalid request: the fields of an account are password and enabled"
@@ -81,6 +86,7 @@ CALL_OFF = Problem(40032, "invalid request: phone calls are not enabled")
 TEMPLATE_OFF = Problem(40043, "invalid request: templates are not enabled")
 SEQUENCE_OFF = Problem(40000, "invalid request: sequence ids are not enabled")
 POLL_OFF = Problem(40000, "invalid request: poll requests are not enabled")
+HOT_TOPICS_OFF = Problem(40000, "invalid request: hot topics are not enabled")
 RETAIN_OFF = Problem(40000, "invalid request: retained messages are not enabled")
 QOS_OFF = Problem(40000, "invalid request: this qos is not enabled")
 

@@ -102,7 +102,7 @@ class Window:
 
     def _sum(self, name: str, measure: str) -> tuple[int, int]:
         told = [board[measure].of(name) for board in self._boards]
-        return sum(each.count for each in told), sum(each.error for each in told)
+        return sum(each.certain for each in told), sum(each.error for each in told)
 
 
 class HotTopics:

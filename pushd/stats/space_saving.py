@@ -25,12 +25,12 @@ from typing import NamedTuple
 
 class Counted(NamedTuple):
     """
-    :ivar count: what was certainly added of a name.
+    :ivar certain: what was certainly added of a name.
     :ivar error: how much more it may have been, at most.
     """
 
     name: str
-    count: int
+    certain: int
     error: int
 
 

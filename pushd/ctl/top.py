@@ -1,0 +1,262 @@
+"""
+``pushctl top``: the hottest topics of a running server, like `top` shows processes.
+
+    $ pushctl top -u me --by bytes
+    Password of me: ...
+    by bytes, 1m
+           MESSAGES           BYTES      DELIVERIES       DROPS       ERROR  TOPIC
+                 60         614,400             120           0           0  cameras/door
+
+It asks the gateway (``GET /v1/topics/hot``) as a user whom ``admin_user`` names. Topic names are what
+strangers have made up: nothing in them reaches the terminal but characters that can be printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import getpass
+import json
+import shutil
+import ssl
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+URL = "http://127.0.0.1:8080"
+BY = ("messages", "bytes", "deliveries", "drops", "subscribers")
+WINDOWS = ("1m", "1h", "start")
+TIMEOUT_S = 10.0
+MAX_ANSWER_BYTES = 4_000_000
+
+OWN_SCREEN, OLD_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # with the cursor hidden, and shown
+TOP_LEFT, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+
+# What stands in a column, and how wide that is.
+COLUMNS = {"messages": 15, "bytes": 16, "deliveries": 16, "drops": 12, "error": 12}
+COLUMNS_OF_FILTERS = {"subscribers": 15}
+
+
+class NoAnswer(Exception):
+    """The server did not say what was asked. The text is for whoever asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """
+    Where to ask, and as whom.
+
+    :ivar login: ``USER:PASSWORD``, or ``None`` for nobody.
+    """
+
+    url: SplitResult
+    login: str | None
+    context: ssl.SSLContext | None = None
+
+    def ask(self, query: dict[str, Any]) -> dict[str, Any]:
+        """
+        One request. No proxy and no redirection: the password is for this server alone.
+
+        :raises NoAnswer: it is away, or refuses.
+        """
+        connection = self._connection()
+        try:
+            connection.request(
+                "GET", f"{self.url.path}/v1/topics/hot?{urlencode(query)}", headers=self._headers()
+            )
+            answer = connection.getresponse()
+            return _understood(answer.status, answer.read(MAX_ANSWER_BYTES))
+        except (OSError, HTTPException) as problem:
+            raise NoAnswer(f"{self.url.geturl()} does not answer: {problem}") from problem
+        finally:
+            connection.close()
+
+    def _connection(self) -> HTTPConnection:
+        host = self.url.hostname or ""
+        if self.url.scheme == "https":
+            return HTTPSConnection(host, self.url.port, timeout=TIMEOUT_S, context=self.context)
+        return HTTPConnection(host, self.url.port, timeout=TIMEOUT_S)
+
+    def _headers(self) -> dict[str, str]:
+        if self.login is None:
+            return {}
+        return {"Authorization": "Basic " + base64.b64encode(self.login.encode()).decode("ascii")}
+
+
+def _understood(status: int, body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise NoAnswer(f"HTTP status {status}, and nothing that pushd would say")
+    if status != 200:
+        raise NoAnswer(f"refused: {printable(str(answer.get('error', status)))}")
+    return answer
+
+
+def printable(text: str) -> str:
+    """The text with whatever could do something to a terminal, or turn its lines round, written out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
+
+
+def clipped(text: str, width: int) -> str:
+    """The text, or as much of it as is not wider than this many cells of a terminal."""
+    cells = 0
+    for at, letter in enumerate(text):
+        cells += 0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        if cells > width:
+            return text[:at]
+    return text
+
+
+def lines(report: dict[str, Any], width: int) -> Iterator[str]:
+    """An answer of the gateway as lines that are at most so wide."""
+    filters = report.get("by") == "subscribers"
+    columns = COLUMNS_OF_FILTERS if filters else COLUMNS
+    name = "filter" if filters else "topic"
+    yield clipped(printable(f"by {report.get('by')}, {report.get('window')}"), width)
+    yield clipped("".join(f"{column.upper():>{wide}}" for column, wide in columns.items()), width) + (
+        f"  {name.upper()}"
+    )
+    for topic in report.get("topics", ()):
+        figures = "".join(f"{int(topic.get(column, 0)):>{wide},}" for column, wide in columns.items())
+        yield clipped(f"{figures}  {printable(str(topic.get(name)))}", width)
+
+
+class Screen:
+    """
+    A terminal that is drawn on again and again.
+
+    :param size: columns and lines, asked each time: windows are made larger and smaller.
+    """
+
+    def __init__(
+        self, write: Callable[[str], object], size: Callable[[], tuple[int, int]] = shutil.get_terminal_size
+    ) -> None:
+        self._write = write
+        self._size = size
+
+    def __enter__(self) -> Screen:
+        self._write(OWN_SCREEN)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write(OLD_SCREEN)
+
+    def draw(self, report: dict[str, Any], complaint: str = "") -> None:
+        """Show this in place of what is there; a complaint stands below it."""
+        width, height = self._size()
+        rows = list(lines(report, width))[: height - 1 - bool(complaint)]
+        rows += [clipped(printable(complaint), width)] if complaint else []
+        self._write(TOP_LEFT + "".join(f"{row}{REST_OF_LINE}\n" for row in rows) + REST_OF_SCREEN)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1000:
+        raise ValueError(text)
+    return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.5 <= seconds <= 3600:
+        raise ValueError(text)
+    return seconds
+
+
+def _url(text: str) -> SplitResult:
+    url = urlsplit(text.rstrip("/"))
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username:
+        raise ValueError(text)
+    url.port  # noqa: B018  # raises ValueError if it is none
+    return url
+
+
+_positive.__name__, _seconds.__name__, _url.__name__ = "count of 1 to 1000", "number of seconds", "URL"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pushctl top", description="Show the hottest topics, live.")
+    parser.add_argument("--url", type=_url, default=URL, help=f"of the gateway (default: {URL})")
+    parser.add_argument("-u", "--user", metavar="USER[:PASSWORD]", help="an admin_user of the server")
+    parser.add_argument("--cafile", help="who has signed the certificate of an https gateway")
+    parser.add_argument("--by", choices=BY, default=BY[0])
+    parser.add_argument("--window", choices=WINDOWS, default=WINDOWS[0], help="since when")
+    parser.add_argument("-n", type=_positive, default=20, metavar="COUNT", help="how many (default: 20)")
+    parser.add_argument("--interval", type=_seconds, default=2.0, metavar="SECONDS", help="default: 2")
+    parser.add_argument("--once", action="store_true", help="print one list, as it does where no terminal is")
+    return parser
+
+
+def _login(user: str | None) -> str | None:
+    """As curl has it: who gives no password is asked for it, and no other user of the machine can read it."""
+    if user is None or ":" in user:
+        return user
+    return f"{user}:{getpass.getpass(f'Password of {user}: ')}"
+
+
+def _gateway(arguments: argparse.Namespace) -> Gateway:
+    context = None
+    if arguments.url.scheme == "https":
+        try:
+            context = ssl.create_default_context(cafile=arguments.cafile)
+        except OSError as problem:
+            raise NoAnswer(f"{arguments.cafile}: {problem.strerror or 'no certificate'}") from problem
+    return Gateway(arguments.url, _login(arguments.user), context)
+
+
+def _write(text: str) -> None:
+    """A terminal that does not know a character shows a question mark."""
+    encoding = sys.stdout.encoding or "ascii"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()
+
+
+def watch(
+    ask: Callable[[], dict[str, Any]], screen: Screen, interval_s: float, sleep: Callable[[float], None]
+) -> None:
+    """
+    Draw until somebody presses Ctrl-C. A server that is away for a while is no reason to leave.
+
+    :raises NoAnswer: there was none to the first question.
+    """
+    report = ask()
+    with screen:
+        complaint = ""
+        while True:
+            screen.draw(report, complaint)
+            sleep(interval_s)
+            try:
+                report, complaint = ask(), ""
+            except NoAnswer as problem:
+                complaint = str(problem)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    :return: 0 for an answer, 1 for none.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        gateway = _gateway(arguments)
+        query = {"by": arguments.by, "window": arguments.window, "n": arguments.n}
+        if not arguments.once and sys.stdout.isatty():
+            watch(lambda: gateway.ask(query), Screen(_write), arguments.interval, time.sleep)
+        else:
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+            _write("".join(f"{line}\n" for line in lines(gateway.ask(query), width)))
+    except NoAnswer as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
