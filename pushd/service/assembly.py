@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory
 
+from pushd.auth.accounts import AccountAuthenticator
 from pushd.auth.acl_file import AclAuthorizer, AclFile
 from pushd.auth.acl_tree import Substitution
 from pushd.auth.chain import AuthenticatorChain, AuthorizerChain
@@ -28,7 +30,9 @@ from pushd.broker.broker import Broker
 from pushd.broker.client import Client
 from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate, Principal
 from pushd.broker.limits import Limits
+from pushd.broker.message import Message
 from pushd.broker.policy import Policy
+from pushd.broker.tap import Tap, listen
 from pushd.config.settings import LimitSettings, ListenerSettings, PluginSettings, Settings
 from pushd.mqtt.codes import QoS, ReasonCode, Version
 from pushd.plugins.loading import LoadedPlugin, load
@@ -67,14 +71,14 @@ class Office:
     What all gateways of the process have beside pushes.
 
     :ivar is_admin: whether a user is named by ``admin_user``.
-    :ivar make_pages: the pages, for the guard of one listener.
+    :ivar make_pages: the pages, for the guard of one listener, and the broker as its callers see it.
     """
 
     is_admin: Callable[[str], bool]
-    make_pages: Callable[[Guard], Pages]
+    make_pages: Callable[[Guard, Publisher], Pages]
 
 
-NO_OFFICE = Office(lambda username: False, lambda guard: {})
+NO_OFFICE = Office(lambda username: False, lambda guard, publisher: {})
 
 
 @dataclass(slots=True)
@@ -140,15 +144,31 @@ def _load_plugin(plugin: PluginSettings) -> LoadedPlugin:
     return load(plugin.origin, plugin.plugin, plugin.options, deny_special_chars=plugin.deny_special_chars)
 
 
+# To draw some hashes of a file by: enough to have one of each sort, most probably.
+SEEDS = [bytes([number]) for number in range(32)]
+
+MakeAccounts: TypeAlias = "Callable[[CheckQueue, LoginFailures], AccountAuthenticator]"
+
+
 class Logins:
     """What all doors share, or who guesses passwords would go from one to the next."""
 
-    def __init__(self, broker: Broker, threads: int) -> None:
-        """:param threads: how many there are to check passwords."""
+    def __init__(self, broker: Broker, threads: int, make_accounts: MakeAccounts | None = None) -> None:
+        """
+        :param threads: how many there are to check passwords.
+        :param make_accounts: called when the first door asks accounts.
+        """
+        self._make_accounts = make_accounts
         self.failures = LoginFailures(
             lambda: broker.limits.max_login_failures, broker.wheel.seconds, broker.counters.login_refused
         )
         self.queue = CheckQueue(threads)
+
+    @cached_property
+    def accounts(self) -> AccountAuthenticator:
+        """Those of the process."""
+        assert self._make_accounts is not None  # or a door would be open that nobody guards
+        return self._make_accounts(self.queue, self.failures)
 
 
 class Door:
@@ -181,6 +201,7 @@ class Door:
         self.settings = settings
         self._office = office
         self._healthy = healthy
+        self._logins = logins
         self._failures = logins.failures
         self._password_check = PasswordFileAuthenticator(None, run_in_thread, logins.queue, logins.failures)
         self._scram = ScramMethod(None, logins.failures)
@@ -257,6 +278,7 @@ class Door:
             security.allow_anonymous,
             passwords,
             self._grounds.passwords,
+            self._grounds.accounts,
             settings.require_certificate,
             files.revoked.get(settings.crlfile, frozenset()),
         )
@@ -274,10 +296,16 @@ class Door:
         credentials = Credentials(session.client_id, session.username, None, certificate=_identity(transport))
         return self._grounds.admit(credentials, peer_certificate(transport))
 
+    def asks_accounts_about(self, username: str | None) -> bool:
+        """Whether somebody of this name who came through this door was let in by an account."""
+        passwords = self._grounds.passwords
+        in_file = passwords is not None and username is not None and passwords.find(username) is not None
+        return self._grounds.accounts and bool(username) and not in_file
+
     def _use_plugins(self, plugins: ListenerPlugins) -> None:
         """They are asked first, as in Mosquitto, and not about users where certificates say who they are."""
         own = self._authenticators()
-        if own == [self._password_check]:
+        if own[0] is self._password_check:
             own = [*plugins.authenticators, *own, *plugins.last_authenticators]
         self._chain.authenticators = tuple(own)
         self._authorizer.authorizers = (*plugins.authorizers, self._access_rules)
@@ -287,9 +315,14 @@ class Door:
     def _use_passwords(self, password_file: PasswordFile | None) -> None:
         self._password_check.replace(password_file)
         self._scram.replace(password_file)
+        self._password_check.knows_all = not self.settings.security.accounts
+        if password_file is not None and self.settings.security.accounts:
+            self._logins.accounts.resemble(map(password_file.stand_in, SEEDS))
         # Not where a certificate says who somebody is: a password must not make them somebody else. Nor where
         # a plugin is asked first, for SCRAM goes round it.
-        counts = password_file is not None and self._chain.authenticators == (self._password_check,)
+        own = tuple(self._authenticators())
+        alone = self._chain.authenticators == own and own[0] is self._password_check
+        counts = password_file is not None and alone
         for policy in self.policies:
             policy.auth_methods = {self._scram.name: self._scram} if counts else {}
 
@@ -306,6 +339,8 @@ class Door:
             return [TlsIdentity("common_name")]
         if self.settings.use_subject_as_username and self.settings.tls:
             return [TlsIdentity("subject")]
+        if self.settings.security.accounts:
+            return [self._password_check, self._logins.accounts]
         return [self._password_check]
 
     def _make_factory(self, broker: Broker, reactor: Any) -> MQTTFactory | WebSocketFactory | GatewaySite:
@@ -314,8 +349,9 @@ class Door:
             # and takes 50 MB instead of 58.
             from pushd.gateway.site import make_site
 
+            publisher = self._lead(Publisher(broker, self.policy))
             return make_site(
-                self._lead(Publisher(broker, self.policy)),
+                publisher,
                 self._chain,
                 reactor=reactor,
                 connect_timeout_s=lambda: broker.limits.connect_timeout_s,
@@ -325,7 +361,7 @@ class Door:
                 unreadable=self._failures.unreadable,
                 upgrades={b"/mqtt": self._make_websocket_factory(broker)},
                 is_admin=self._office.is_admin,
-                make_pages=self._office.make_pages,
+                make_pages=lambda guard: self._office.make_pages(guard, publisher),
             )
         if self.settings.protocol == "websockets":
             return self._make_websocket_factory(broker)
@@ -385,6 +421,16 @@ class Publisher:
     ) -> Deferred[ReasonCode]:
         """See `pushd.broker.broker.Broker.schedule`."""
         return self._broker.schedule(self.policy, principal, id, topic, payload, qos, retain, delay_s)
+
+    def listen(
+        self,
+        principal: Principal,
+        filter: str,
+        received: Callable[[str, Message], None],
+        ended: Callable[[], None],
+    ) -> Deferred[Tap | ReasonCode]:
+        """See `pushd.broker.tap.listen`."""
+        return listen(self._broker, self.policy, principal, filter, received, ended)
 
 
 def limits_of(settings: LimitSettings) -> Limits:

@@ -5,6 +5,9 @@ Passwords are not kept, so not everything can be asked again. A client stays unl
 it: its user is gone from the password file, anonymous clients are not wanted any more, its certificate was
 revoked, is missing, or makes it another user by now. Whoever has a new password stays, and so does whoever
 was let in by somebody that cannot be asked without one (a plugin).
+
+Accounts are not asked here; they are watched while the server runs (`pushd.service.accounts`). But who came
+in before a listener asked them, and is not in its password file, has to log in again.
 """
 
 from __future__ import annotations
@@ -13,11 +16,17 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from cryptography import x509
+from twisted.logger import Logger
 
+from pushd.auth.accounts import AccountAuthenticator
 from pushd.auth.password_file import PasswordFile, PasswordFileAuthenticator
 from pushd.auth.tls_identity import TlsIdentity
+from pushd.broker.broker import Broker
+from pushd.broker.client import Client
 from pushd.broker.interfaces import Credentials, IAuthenticator
 from pushd.mqtt.codes import ReasonCode
+
+log = Logger()
 
 # Certificates by issuer (its name as DER) and serial number.
 Revoked: TypeAlias = frozenset[tuple[bytes, int]]
@@ -31,6 +40,7 @@ class Grounds:
     allow_anonymous: bool = False
     passwords: PasswordFile | None = None
     former_passwords: PasswordFile | None = None  # until the last reload
+    formerly_accounts: bool = False  # whether accounts were asked until then
     require_certificate: bool = False
     revoked: Revoked = frozenset()
 
@@ -59,14 +69,31 @@ class Grounds:
             if isinstance(authenticator, TlsIdentity):
                 is_good = authenticator.authenticate(credentials) is ReasonCode.SUCCESS
                 return is_good and credentials.username == username
-            if not isinstance(authenticator, PasswordFileAuthenticator):
+            if isinstance(authenticator, AccountAuthenticator):
+                if username:
+                    return self.formerly_accounts and not self._was_removed(username)
+            elif not isinstance(authenticator, PasswordFileAuthenticator):
                 return not self._was_removed(username)
-            if username and self.passwords is not None:
-                return self.passwords.find(username) is not None
+            elif username and self.passwords is not None:
+                found = self.passwords.find(username) is not None
+                if found or authenticator.knows_all:
+                    return found
         return self.allow_anonymous
+
+    @property
+    def accounts(self) -> bool:
+        """Whether accounts are asked."""
+        return any(isinstance(each, AccountAuthenticator) for each in self.authenticators)
 
     def _was_removed(self, username: str | None) -> bool:
         """Whether somebody has taken a user out of the password file."""
         if not username or self.passwords is None or self.former_passwords is None:
             return False
         return self.former_passwords.find(username) is not None and self.passwords.find(username) is None
+
+
+def dismiss(broker: Broker, client: Client, code: ReasonCode, why: str) -> None:
+    """See a client out: it is told, and its Will is published."""
+    log.info("Client {id} has to go: {why}.", id=client.session.client_id, why=why, log_type="notice")
+    client.connection.close(code, why)
+    broker.client_lost(client)

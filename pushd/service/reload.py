@@ -29,6 +29,7 @@ from pushd.service.assembly import ReadFiles, read_files
 from pushd.service.doors import Doors, Shut
 from pushd.service.listening import CannotListen, Endpoint, endpoints
 from pushd.service.logs import LogFileError
+from pushd.service.recheck import dismiss
 from pushd.transports.tls import TlsFileError
 
 log = Logger()
@@ -138,14 +139,9 @@ class Farewell:
     def _look_at(self, client: Client) -> None:
         door = self._doors.get(client.policy)
         if client.policy in self._shut:
-            self._dismiss(client, ReasonCode.ADMINISTRATIVE_ACTION, "the listener was closed")
+            dismiss(self._broker, client, ReasonCode.ADMINISTRATIVE_ACTION, "the listener was closed")
         elif door is not None and not door.still_admits(client):
-            self._dismiss(client, ReasonCode.NOT_AUTHORIZED, "not authorised any more")
-
-    def _dismiss(self, client: Client, code: ReasonCode, why: str) -> None:
-        log.info("Client {id} has to go: {why}.", id=client.session.client_id, why=why, log_type="notice")
-        client.connection.close(code, why)
-        self._broker.client_lost(client)
+            dismiss(self._broker, client, ReasonCode.NOT_AUTHORIZED, "not authorised any more")
 
 
 def cut_off(shut: list[Shut]) -> None:
