@@ -116,6 +116,11 @@ class PeopleOffice:
         self._running = False
 
     @property
+    def in_use(self) -> bool:
+        """Whether anything has asked for people."""
+        return self._people is not None
+
+    @property
     def people(self) -> IPeople:
         """Made when they are first asked for."""
         if self._people is None:

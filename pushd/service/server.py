@@ -26,6 +26,7 @@ from pushd.broker.broker import Broker
 from pushd.broker.broker import Gauges as BrokerGauges
 from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
+from pushd.people.interfaces import PeopleUnavailable
 from pushd.plugins.table import PluginTable
 from pushd.service.assembly import Door, Logins, Office, ReadFiles, limits_of, read_files
 from pushd.service.doors import Change, Doors, Shut
@@ -35,6 +36,7 @@ from pushd.service.lateness import Lateness
 from pushd.service.listening import CannotListen
 from pushd.service.logs import LogFileError, LogObserver, install
 from pushd.service.memory_guard import MemoryGuard
+from pushd.service.people import PeopleOffice, make_people
 from pushd.service.reload import (
     GRACE_S,
     REASONS,
@@ -104,6 +106,7 @@ class Server(Service):
             interval_s=settings.sys_interval_s,
             clock=reactor,
         )
+        self.people = PeopleOffice(partial(make_people, settings, reactor, self._in_thread), reactor)
         files = read_files(settings)
         self.broker.use_routing(files.routing)
         self._warnings = [*settings.warnings, *files.warnings()]
@@ -128,6 +131,10 @@ class Server(Service):
             return execute(function, *arguments)
         return deferToThreadPool(self._reactor, self._writers, function, *arguments)
 
+    def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """For what may block, and need not wait for anything else that does."""
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
+
     def _make_door(self, listener: ListenerSettings, entrance: Entrance | None) -> Door:
         return Door(
             listener,
@@ -147,8 +154,7 @@ class Server(Service):
     def _make_pages(self, guard: Guard) -> Pages:
         from pushd.service.pages import Desk, make_pages
 
-        in_thread = partial(deferToThreadPool, self._reactor, self._reactor.getThreadPool())
-        return make_pages(guard, Desk(lambda: self._settings, in_thread))
+        return make_pages(guard, Desk(lambda: self._settings, self._in_thread))
 
     def _make_plugins(self, files: ReadFiles) -> PluginTable:
         """:raises PluginError: one cannot be made of its class."""
@@ -192,7 +198,7 @@ class Server(Service):
     def _open_store(self, owner: tuple[int, int] | None) -> None:
         """Read what the last process left. It never starts empty because that could not be read."""
         settings = self._settings
-        if settings.persistence and settings.persistence_location:
+        if (settings.persistence or self.people.in_use) and settings.persistence_location:
             _make_folder(settings.persistence_location, owner)
         failures: list[Failure] = []
         # The reactor does not run yet: all of this has happened when it returns. An exception would not
@@ -218,6 +224,7 @@ class Server(Service):
     def startService(self) -> None:
         super().startService()
         self._signals.listen()
+        self._open_people()
         self._start_plugins()
         for warning in self._warnings:
             log.warn("{warning}", warning=warning)
@@ -230,6 +237,13 @@ class Server(Service):
         self._notifier.ready()
         # Last: whoever waits for this line may send signals and read the pid file.
         log.info("pushd version {version} running", version=__version__)
+
+    def _open_people(self) -> None:
+        """Not before the process is the user that it stays: a file that is made belongs to that one."""
+        try:
+            self.people.start()
+        except PeopleUnavailable as problem:
+            _exit(str(problem))
 
     def _start_plugins(self) -> None:
         """Those that take their time let nobody in before they have started."""
@@ -266,6 +280,7 @@ class Server(Service):
         closed = self.doors.close()
         stopped = self.broker.stop()
         stopped.addBoth(lambda _: self._plugins.stop())
+        stopped.addBoth(lambda _: self.people.stop())
         stopped.addBoth(self._stop_threads)
         if self._settings.pid_file is not None:
             _remove(self._settings.pid_file)
@@ -315,9 +330,7 @@ class Server(Service):
 
     def _reload(self) -> Deferred[Any]:
         log.info("Reloading the settings.")
-        reading: Deferred[Any] = deferToThreadPool(
-            self._reactor, self._reactor.getThreadPool(), read_everything, self._read_again
-        )
+        reading = self._in_thread(read_everything, self._read_again)
         return reading.addCallback(self._replace).addErrback(self._not_reloaded)
 
     def _replace(self, read: Read) -> Deferred[None]:
