@@ -126,7 +126,7 @@ class PushPage(Resource):
         code = await self._publisher.publish(
             caller, push.topic, push.payload, parameters.qos, parameters.retain
         )
-        _check_accepted(code)
+        check_accepted(code)
         return Message(new_id(), int(self._now()), push.topic, push.payload, parameters).to_json()
 
     async def _schedule(self, caller: Principal, push: Push) -> bytes:
@@ -138,7 +138,7 @@ class PushPage(Resource):
         code = await self._publisher.schedule(
             caller, message.id, push.topic, push.payload, parameters.qos, parameters.retain, due_at - now
         )
-        _check_accepted(code)
+        check_accepted(code)
         return message.to_json()
 
 
@@ -155,7 +155,7 @@ def read_push(request: GatewayRequest) -> Push:
     return push_of_text(topic_of_segment(first), body, headers, query)
 
 
-def _check_accepted(code: ReasonCode) -> None:
+def check_accepted(code: ReasonCode) -> None:
     """
     :raises Refusal: the broker did not take it.
     """

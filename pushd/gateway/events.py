@@ -7,8 +7,7 @@ Server-sent events: an answer that goes on for as long as its reader stays.
     async def news(self, request: GatewayRequest) -> None:
         caller = await self._guard.identify(request)
         stream = self._streams.prepare(request, caller)      # or 42903: too many are open
-        tap = await self._listening.listen(caller, "news/#", lambda message: stream.send(...), stream.close)
-        stream.call_when_over(tap.end)
+        await feed(stream, self._listening, caller, "news/#", lambda topic, message: stream.send(...))
         stream.begin()
         await stream.until_over()
 
@@ -25,17 +24,21 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from pushd.broker.interfaces import Principal
+from pushd.broker.message import Message
+from pushd.broker.tap import Tap
 from pushd.gateway import problems
 from pushd.gateway.guards import Caller
 from pushd.gateway.problems import Refusal
 from pushd.gateway.request import GatewayRequest, http_date
+from pushd.mqtt.codes import ReasonCode
 
 # As often as ntfy's keep-alives (`keepalive-interval`): proxies and phones take a minute of silence for the
 # end.
@@ -227,6 +230,37 @@ class EventStream:
         functions, self._when_over = self._when_over, []
         for function in functions:
             function()
+
+
+class Listening(Protocol):
+    """What streams ask of the broker."""
+
+    def listen(
+        self,
+        principal: Principal,
+        filter: str,
+        received: Callable[[str, Message], None],
+        ended: Callable[[], None],
+    ) -> Deferred[Tap | ReasonCode]:
+        """See `pushd.broker.tap.listen`."""
+
+
+async def feed(
+    stream: EventStream,
+    listening: Listening,
+    caller: Caller,
+    filter: str,
+    received: Callable[[str, Message], None],
+) -> None:
+    """
+    Give `received` what comes on the topics that `filter` matches, for as long as the stream lasts.
+
+    :raises Refusal: the caller may not listen there.
+    """
+    tap = await listening.listen(caller, filter, received, stream.close)
+    if isinstance(tap, ReasonCode):
+        raise Refusal(problems.OF_REASON_CODE.get(tap, problems.INTERNAL_ERROR))
+    stream.call_when_over(tap.end)
 
 
 def encode_event(data: dict[str, Any] | str, event: str | None = None, id: str | None = None) -> bytes:

@@ -20,11 +20,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
+from urllib.parse import quote, unquote
 
 from klein import Klein
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
 from pushd.gateway import problems
@@ -92,6 +93,33 @@ def json_object(request: GatewayRequest) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refusal(problems.JSON_INVALID)
     return value
+
+
+class Quoted(Resource):
+    """
+    Hands requests on to klein's pages with each segment of the path quoted again: klein sees a path as one
+    text, in which a name with a slash would be two. The pages read such names with `quoted_text`.
+    """
+
+    isLeaf = True
+
+    def __init__(self, pages: IResource) -> None:
+        super().__init__()
+        self._pages = pages
+
+    def render(self, request: GatewayRequest) -> Any:
+        segments = request.postpath or []
+        request.postpath = [quote(segment, safe="").encode("ascii") for segment in segments]
+        return self._pages.render(request)
+
+
+def quoted_text(segment: str) -> str:
+    """
+    A name that stood in a path, for pages behind `Quoted`.
+
+    :raises Refusal: as `path_text`.
+    """
+    return path_text(unquote(segment, errors="surrogateescape"))
 
 
 def path_text(text: str) -> str:

@@ -64,6 +64,10 @@ TOPIC_RESERVED = Problem(40010, "invalid request: topic name is reserved")
 ACTIONS_INVALID = Problem(40018, "invalid request: actions invalid")
 CLICK_INVALID = Problem(40000, "invalid request: click must be a URI")
 ICON_INVALID = Problem(40021, "invalid request: icon must be an http or https URL")
+SPAN_INVALID = Problem(40000, "invalid request: from and to must be times, such as -1h, one after the other")
+STEP_INVALID = Problem(40000, "invalid request: step must be a multiple of 10 s, such as 10s, 1min or 1h")
+TOO_MANY_STEPS = Problem(40000, "invalid request: more than 2000 steps between from and to")
+COLUMNS_INVALID = Problem(40000, "invalid request: columns must be names of figures")
 HOT_BY_INVALID = Problem(
     40000, "invalid request: by must be messages, bytes, deliveries, drops or subscribers"
 )
@@ -106,10 +110,12 @@ UNAVAILABLE = Problem(50300, "service unavailable: try again later")
 NO_ANSWER_IN_TIME = Problem(50300, "message could not be stored in time; it may still be delivered")
 NO_ROOM = Problem(50700, "insufficient storage: a queue is full, or the server cannot store messages now")
 
-# What the broker says to a publish, in HTTP's words. Anything not listed is our own fault.
+# What the broker says to who wants to publish or to listen, in HTTP's words. Anything not listed is our own
+# fault.
 OF_REASON_CODE: dict[ReasonCode, Problem] = {
     ReasonCode.NOT_AUTHORIZED: FORBIDDEN,
     ReasonCode.TOPIC_NAME_INVALID: TOPIC_INVALID,
+    ReasonCode.TOPIC_FILTER_INVALID: TOPIC_INVALID,
     ReasonCode.PACKET_TOO_LARGE: MESSAGE_TOO_LARGE,
     ReasonCode.QUOTA_EXCEEDED: NO_ROOM,
     ReasonCode.RETAIN_NOT_SUPPORTED: RETAIN_OFF,
