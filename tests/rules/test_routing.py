@@ -79,7 +79,7 @@ class VariableTests(SynchronousTestCase):
     """What a destination is made of"""
 
     def test_the_senders_terminals(self) -> None:
-        """What somebody says to a friend goes to his own topic, too; what he tells himself is there already."""
+        """What somebody says to a friend goes to his own topic, too; what he tells himself is there."""
         rule = "/+/im/u/+ copy /%1/im/u/%u"
         self.assertEqual(["/chat/im/u/jim", "/chat/im/u/alice"], routed("/chat/im/u/jim", rule))
         self.assertEqual(["/chat/im/u/alice"], routed("/chat/im/u/alice", rule))
