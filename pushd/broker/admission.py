@@ -200,7 +200,7 @@ class Admission:
         return terms
 
     def _open(self, terms: Terms | None) -> Deferred[None] | None:
-        """Admit the client, when the messages of a session that was kept are there."""
+        """Admit the client, when all about its user is at hand, and the messages of its kept session are."""
         if not self._connection.is_open:
             return None
         problem = self._no_place()
@@ -208,6 +208,10 @@ class Admission:
             self._connection.refuse(ReasonCode.QUOTA_EXCEEDED, problem)
             return None
         packet, broker = self._packet, self._broker
+        companion, username = broker.companion, self._credentials.username or None
+        preparing = None if companion is None else companion.prepare(username, self._policy)
+        if preparing is not None:
+            return preparing.addCallbacks(lambda _: self._open(terms), self._not_prepared)
         broker.free(packet.client_id)
         kept = broker.sessions.get(packet.client_id)
         waking = None if kept is None or packet.clean_start else kept.wake()
@@ -216,13 +220,18 @@ class Admission:
             return waking.addCallbacks(lambda _: self._open(terms), self._not_woken)
         session, present = broker.open_session(
             packet.client_id,
-            self._credentials.username or None,
+            username,
             self._policy,
             clean=packet.clean_start,
             expiry_s=self._expiry_s(),
         )
         self._admit(session, present, terms)
         return None
+
+    def _not_prepared(self, _: Failure) -> None:
+        """Whoever could not say has told the log."""
+        if self._connection.is_open:
+            self._connection.refuse(ReasonCode.SERVER_UNAVAILABLE, "its friends could not be read")
 
     def _not_woken(self, failure: Failure) -> None:
         log.failure("the messages of {id} could not be read", failure=failure, id=self._packet.client_id)

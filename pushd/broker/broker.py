@@ -27,6 +27,7 @@ from pushd.broker.interfaces import (
     Credentials,
     IConnection,
     IRoutingRules,
+    ISessionCompanion,
     IStore,
     Principal,
     Verdict,
@@ -73,6 +74,7 @@ class Broker:
     :ivar memory_is_scarce: nobody new is let in, and nothing new retained.
     :ivar policies: those of the listeners, by name.
     :ivar routing: the rules by which messages go elsewhere, too, or instead; see `use_routing`.
+    :ivar companion: has at hand what access rules ask about users, if they ask.
     :ivar scheduled: the messages that are to be published later.
     """
 
@@ -110,6 +112,7 @@ class Broker:
         self.online = 0
         self.memory_is_scarce = False
         self.policies: dict[str, Policy] = {}
+        self.companion: ISessionCompanion | None = None
         self._default_policy: Policy | None = None
         self._store_watch = StoreWatch(self)
 
@@ -144,6 +147,8 @@ class Broker:
         if session.will is not None:
             session.will = None  # v5 [MQTT-3.1.3-9]
             self.forget_will(client_id)
+        if self.companion is not None:
+            self.companion.opened(session)
         return session, present
 
     def change_expiry(self, session: Session, expiry_s: float | None) -> None:
@@ -211,6 +216,8 @@ class Broker:
         for filter in list(session.subscriptions):
             self._remove_subscription(session, filter)
         self.replays.end(session)
+        if self.companion is not None:
+            self.companion.ended(session)
         self._hand_on(session.give_back_shared(lambda group: True))
         if session.persistent:
             self.store.record(records.SessionEnded(session.client_id))
@@ -511,6 +518,8 @@ class Broker:
     def may_read(self, session: Session | Tap, topic: str) -> bool:
         """Whether somebody may be sent messages of this topic name. Decided at once, or not at all."""
         verdict = session.policy.authorizer.authorize(session, Access.READ, topic)
+        if verdict is ReasonCode.SERVER_UNAVAILABLE:  # nobody can say now; who is away may get it later
+            return isinstance(session, Session) and session.client is None
         return verdict is ReasonCode.SUCCESS
 
     def is_still_good(self, message: Message) -> bool:
@@ -531,6 +540,12 @@ class Broker:
     def access_rules_changed(self) -> None:
         """Passwords or access rules were replaced: forget every verdict that was remembered."""
         self.router.forget_routes()
+
+    def access_changed(self, session: Session | Tap) -> None:
+        """What one session may read is not what it was: the same for its verdicts only."""
+        self.router.presence_changed(session)
+        if isinstance(session, Session) and session.client is not None:
+            session.drop_unreadable()
 
     def store_changed(self) -> None:
         """The store has begun to fail, or is well again."""

@@ -25,7 +25,10 @@ from pushd.mqtt.codes import ReasonCode
 if TYPE_CHECKING:
     from pushd.broker.admission import Admission
     from pushd.broker.client import Client
+    from pushd.broker.policy import Policy
     from pushd.broker.records import Record, SavedMessages, SavedState
+    from pushd.broker.session import Session
+    from pushd.broker.tap import Tap
     from pushd.mqtt.packets import Auth
 
 Verdict: TypeAlias = "ReasonCode | None"
@@ -130,8 +133,31 @@ class IAuthorizer(Interface):
         """
         :param topic: a topic name for READ and WRITE, a topic filter for SUBSCRIBE; mount point included.
         :return: a verdict. READ is asked while a route is built and must be answered at once;
-            the others may be answered later.
+            the others may be answered later. ``SERVER_UNAVAILABLE`` to READ is for who cannot say at the
+            moment, and will have the routes built anew when it can (`Broker.access_changed`): then messages
+            are queued for clients that are away, for they are looked at again before they are sent.
         """
+
+
+class ISessionCompanion(Interface):
+    """
+    Has at hand what is asked about the users of sessions too often to wait for it, as long as they last.
+    Taps are sessions here, but for them nothing is prepared.
+    """
+
+    def prepare(username: str | None, policy: Policy) -> Deferred[None] | None:
+        """
+        A session of this user is about to open.
+
+        :return: ``None`` if everything is at hand, else fires when it is, or fails: then the client is told
+            ``SERVER_UNAVAILABLE``. The session opens in that turn, or this is asked again.
+        """
+
+    def opened(session: Session | Tap) -> None:
+        """A session is there, or was taken up again, perhaps by another user or by another listener."""
+
+    def ended(session: Session | Tap) -> None:
+        """A session is no more; one that was never `opened`, too."""
 
 
 class IRoutingRules(Interface):

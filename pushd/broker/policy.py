@@ -39,3 +39,4 @@ class Policy:
     clientid_prefixes: str = ""  # what client ids must begin with: those that clients bring, or are given
     auth_methods: dict[str, IAuthMethod] = field(default_factory=dict)  # by name
     hooks: Hooks = NO_HOOKS  # of plugins
+    asks_for_friends: bool = False  # its access rules do, of each message

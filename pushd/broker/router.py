@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pushd.broker.client import Client
     from pushd.broker.interfaces import Principal
     from pushd.broker.session import Session, Subscription
-    from pushd.broker.tap import Taker
+    from pushd.broker.tap import Taker, Tap
 
 
 class Target(NamedTuple):
@@ -225,13 +225,13 @@ class Router:
         if self.subscriber_counts is not None and not isinstance(subscription.session, SharedGroup):
             self.subscriber_counts.change(subscription.filter, change)
 
-    def presence_changed(self, session: Session) -> None:
-        """A session's client came, left or changed what it can take."""
+    def presence_changed(self, session: Session | Tap) -> None:
+        """A session's client came, left or changed what it can take or may read."""
         if not self.forget_for_many(session):
             for subscription in session.subscriptions.values():
                 self._concerns(subscription.filter)
 
-    def forget_for_many(self, session: Session) -> bool:
+    def forget_for_many(self, session: Session | Tap) -> bool:
         """
         Drop all routes if a session has so many subscriptions that to look for those of each takes longer:
         before they are taken out, for one.

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -439,11 +439,16 @@ class Session:
                 self.unsent[packet_id] = message
         self._send_again(client, self.unsent)
         self.unsent = self.unsent or None  # an empty dict for each of a hundred thousand sessions is too many
-        for unreadable in self._take_queued(lambda message: not self.may_read(message.topic)):
-            self._broker.counters.dropped("not_authorized", topic=unreadable.topic)
+        self.drop_unreadable()
         self._send_queued_unacknowledged(client)
         if self.queue:
             self._fill_window(client)
+
+    def drop_unreadable(self) -> None:
+        """Drop what is queued and may not be read any more. The session is awake."""
+        may_read = cache(self.may_read)  # each topic is asked about once
+        for unreadable in self._take_queued(lambda message: not may_read(message.topic)):
+            self._broker.counters.dropped("not_authorized", topic=unreadable.topic)
 
     def _send_queued_unacknowledged(self, client: Client) -> None:
         """QoS 0 first: it waits for no window, and must not be overtaken by what comes from now on."""

@@ -115,6 +115,11 @@ class Tap:
         """For access rules: that of its principal."""
         return self.principal.username
 
+    @property
+    def subscriptions(self) -> dict[str, Subscription]:
+        """As a session has them: its only one."""
+        return {self.subscription.filter: self.subscription}
+
     def deliver(self, message: Message) -> None:
         """Hand a message on. Whatever goes wrong there is not the publisher's trouble."""
         try:
@@ -130,12 +135,16 @@ class Tap:
     def begin(self) -> None:
         """From now on it gets what comes."""
         self._broker.taps.add(self)
+        if self._broker.companion is not None:
+            self._broker.companion.opened(self)
         self._broker.router.subscribe(self.subscription)
 
     def end(self) -> None:
         """Whoever listened has gone. May be called again."""
         if self in self._broker.taps:
             self._broker.taps.remove(self)
+            if self._broker.companion is not None:
+                self._broker.companion.ended(self)
             self._broker.router.unsubscribe(self.subscription)
 
     def cut(self) -> None:

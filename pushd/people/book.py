@@ -75,7 +75,7 @@ class FriendBook:
 
     def need(self, username: str) -> Deferred[None] | None:
         """
-        Keep somebody's friends until `release`, which is due once for each of these calls, however it ends.
+        Keep somebody's friends until `release`, which is due once for each `need` or `keep`, however it ends.
 
         :return: ``None`` if they are there already. Else fires when they are, or fails with
             `PeopleUnavailable`; as long as it is not released, they are tried again all the same, and the
@@ -92,6 +92,18 @@ class FriendBook:
             self._stale.pop(username, None)
             self._load(username, page)
         return waiting
+
+    def keep(self, username: str) -> None:
+        """
+        The same for somebody who is not waited for: those who are come first. The listeners hear when the
+        friends are there.
+        """
+        page = self._pages.setdefault(username, _Page())
+        page.needs += 1
+        self._idle.pop(username, None)
+        if page.friends is None and not page.loading:
+            self._stale[username] = None
+            self._refresh_some()
 
     def release(self, username: str) -> None:
         """One less needs them."""

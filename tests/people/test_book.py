@@ -102,6 +102,39 @@ class NeedTests(BookTests):
         self.successResultOf(second)
 
 
+class KeepTests(BookTests):
+    def test_some_at_a_time(self) -> None:
+        """A start finds a hundred thousand sessions; who logs in meanwhile does not wait for all of them."""
+        for number in range(3 * AT_ONCE):
+            self.book.keep(f"user{number}")
+        assert len(self.people.asked) == AT_ONCE
+        self.book.need("ann")
+        assert len(self.people.asked) == AT_ONCE + 1
+        while self.people.asked:
+            self.people.answer()
+            self.clock.advance(0)
+        assert all(self.book.knows(f"user{number}") for number in range(3 * AT_ONCE))
+
+    def test_known_already(self) -> None:
+        """Who is there is not asked for again, and stays for both."""
+        self.need()
+        self.book.keep("ann")
+        assert self.people.asked == []
+        self.book.release("ann")
+        assert len(self.book) == 1
+
+    def test_needed_before_its_turn(self) -> None:
+        """Somebody who logs in while waiting in the row is asked for at once, and once."""
+        for number in range(AT_ONCE):
+            self.book.keep(f"user{number}")
+        self.book.keep("ann")
+        self.book.need("ann")
+        while self.people.asked:
+            self.people.answer()
+            self.clock.advance(0)
+        assert [name for name, _, _ in self.told].count("ann") == 1
+
+
 class ReleaseTests(BookTests):
     def test_last_release_forgets(self) -> None:
         """The book keeps the last few whom nobody needs, and no more."""
