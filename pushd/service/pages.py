@@ -6,36 +6,50 @@ Imported when the first gateway is made: a broker without one needs none of it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
+from pushd.broker.broker import Broker
 from pushd.config.settings import Settings
 from pushd.gateway.console import Console
+from pushd.gateway.events import Streams
 from pushd.gateway.guards import Guard
+from pushd.gateway.im import ImPages
+from pushd.gateway.pages import Quoted
 from pushd.gateway.rules import RuleFile, RulePages
 
 if TYPE_CHECKING:
     from pushd.gateway.pages import Pages
+    from pushd.service.assembly import Publisher
 
 
 class Desk(NamedTuple):
     """
     Whom the pages ask.
 
+    :ivar broker: with all that it has, for those who may see it.
     :ivar settings: as they count now.
     :ivar in_thread: calls a function that blocks.
     """
 
+    broker: Broker
     settings: Callable[[], Settings]
     in_thread: Callable[..., Deferred[Any]]
 
 
-def make_pages(guard: Guard, desk: Desk) -> Pages:
-    """The pages behind one listener's guard."""
+def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
+    """
+    The pages behind one listener's guard.
+
+    :param publisher: the broker as the callers of that listener see it.
+    """
+    streams = Streams()
     return {
         b"console": Console(),
+        b"v1/im": Quoted(_resource(ImPages(guard, publisher, publisher, streams, time.time))),
         b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
     }
 

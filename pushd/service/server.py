@@ -28,7 +28,7 @@ from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
 from pushd.people.interfaces import PeopleUnavailable
 from pushd.plugins.table import PluginTable
-from pushd.service.assembly import Door, Logins, Office, ReadFiles, limits_of, read_files
+from pushd.service.assembly import Door, Logins, Office, Publisher, ReadFiles, limits_of, read_files
 from pushd.service.doors import Change, Doors, Shut
 from pushd.service.garbage import Collector
 from pushd.service.gate import Entrance, Gate
@@ -151,10 +151,11 @@ class Server(Service):
     def _is_admin(self, username: str) -> bool:
         return username in self._settings.admin_user
 
-    def _make_pages(self, guard: Guard) -> Pages:
+    def _make_pages(self, guard: Guard, publisher: Publisher) -> Pages:
         from pushd.service.pages import Desk, make_pages
 
-        return make_pages(guard, Desk(lambda: self._settings, self._in_thread))
+        desk = Desk(self.broker, lambda: self._settings, self._in_thread)
+        return make_pages(guard, publisher, desk)
 
     def _make_plugins(self, files: ReadFiles) -> PluginTable:
         """:raises PluginError: one cannot be made of its class."""
