@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from pushd.broker.client import Client
 from pushd.broker.exchange import Exchange
-from pushd.broker.interfaces import AuthStep, Credentials, IConnection, Verdict
+from pushd.broker.interfaces import AuthStep, Credentials, IConnection, ISubscriber, Verdict
 from pushd.broker.policy import Policy
 from pushd.broker.session import Session
 from pushd.broker.terms import Terms, session_expiry
@@ -274,3 +274,17 @@ class Admission:
         if present:
             broker.router.presence_changed(session)
             session.resume(client)
+        if broker.subscriber is not None:
+            self._subscribe(broker.subscriber, client, present)
+
+    def _subscribe(self, subscriber: ISubscriber, client: Client, present: bool) -> None:
+        """
+        Whoever hears of the CONNACK of a new session may rely on its automatic subscriptions: nothing leaves
+        before they are there, or a publisher who was told "I am online" would publish to nobody. Messages
+        that come by the first of them wait behind the CONNACK. A session that was kept has its subscriptions,
+        and is only looked at again, while its client goes on.
+        """
+        subscribing = subscriber.came(client.session)
+        if subscribing is not None and not present:
+            client.hold()
+            subscribing.addCallback(lambda _: client.let_go())

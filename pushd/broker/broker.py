@@ -29,6 +29,7 @@ from pushd.broker.interfaces import (
     IRoutingRules,
     ISessionCompanion,
     IStore,
+    ISubscriber,
     Principal,
     Verdict,
 )
@@ -40,7 +41,7 @@ from pushd.broker.replay import Replays
 from pushd.broker.retained import RetainedMessages
 from pushd.broker.router import Router
 from pushd.broker.schedule import Schedule
-from pushd.broker.session import Session, Subscription
+from pushd.broker.session import Origin, Session, Subscription
 from pushd.broker.shared import SharedGroup
 from pushd.broker.store_watch import StoreWatch
 from pushd.broker.tap import Tap
@@ -75,6 +76,7 @@ class Broker:
     :ivar policies: those of the listeners, by name.
     :ivar routing: the rules by which messages go elsewhere, too, or instead; see `use_routing`.
     :ivar companion: has at hand what access rules ask about users, if they ask.
+    :ivar subscriber: who makes subscriptions that no client asks for; ``None`` for nobody.
     :ivar scheduled: the messages that are to be published later.
     """
 
@@ -113,6 +115,7 @@ class Broker:
         self.memory_is_scarce = False
         self.policies: dict[str, Policy] = {}
         self.companion: ISessionCompanion | None = None
+        self.subscriber: ISubscriber | None = None
         self._default_policy: Policy | None = None
         self._store_watch = StoreWatch(self)
 
@@ -139,6 +142,8 @@ class Broker:
             self.end_session(session)
             session = None
         present = session is not None
+        if session is not None and self.subscriber is not None:
+            self.subscriber.forget(session)  # perhaps it is another user's from now on
         if session is None:
             session = self.sessions[client_id] = Session(self, policy, client_id, username)
         session.policy = policy
@@ -156,7 +161,11 @@ class Broker:
         kept_before = session.persistent
         session.expiry_s = self.limits.session_expiry(expiry_s)
         if session.persistent:
-            self.store.record(records.SessionOpened(session.client_id, session.username, session.expiry_s))
+            self.store.record(
+                records.SessionOpened(
+                    session.client_id, session.username, session.expiry_s, session.policy.name
+                )
+            )
         elif kept_before:
             self.store.record(records.SessionEnded(session.client_id))
 
@@ -215,6 +224,8 @@ class Broker:
         self.router.forget_for_many(session)
         for filter in list(session.subscriptions):
             self._remove_subscription(session, filter)
+        if self.subscriber is not None:
+            self.subscriber.forget(session)
         self.replays.end(session)
         if self.companion is not None:
             self.companion.ended(session)
@@ -448,18 +459,26 @@ class Broker:
 
     # Subscriptions
 
-    def subscribe(self, session: Session, request: SubscriptionRequest, identifier: int = 0) -> Subscription:
-        """Subscribe a session, in place of its subscription to the same filter (v3 [MQTT-3.8.4-3])."""
-        subscription = self._add_subscription(session, request, identifier)
+    def subscribe(
+        self, session: Session, request: SubscriptionRequest, identifier: int = 0, *, automatic: bool = False
+    ) -> Subscription:
+        """
+        Subscribe a session, in place of its subscription to the same filter (v3 [MQTT-3.8.4-3]).
+
+        :param automatic: the server wants it, and not the client.
+        """
+        origin = Origin.SERVER if automatic else session.claim(request.filter)
+        subscription = self._add_subscription(session, request, identifier, origin)
         if session.persistent:
-            self.store.record(records.SubscriptionAdded(session.client_id, request, identifier))
+            self.store.record(records.SubscriptionAdded(session.client_id, request, identifier, automatic))
         return subscription
 
     def _add_subscription(
-        self, session: Session, request: SubscriptionRequest, identifier: int
+        self, session: Session, request: SubscriptionRequest, identifier: int, origin: Origin
     ) -> Subscription:
         group_name, filter = split_shared(request.filter)
         subscription = Subscription(session, filter, request, identifier)
+        subscription.origin = origin
         session.subscriptions[request.filter] = subscription
         if group_name is None:
             self.router.subscribe(subscription)
@@ -478,13 +497,28 @@ class Broker:
         return group
 
     def unsubscribe(self, session: Session, filter: str) -> bool:
-        """:return: whether there was such a subscription."""
-        if filter not in session.subscriptions:
+        """
+        A client does not want a subscription; the server will not make it again.
+
+        :return: whether there was such a subscription.
+        """
+        subscription = session.subscriptions.get(filter)
+        if subscription is None:
             return False
+        if subscription.origin is Origin.CLIENT:
+            self.withdraw(session, filter)
+            return True
+        self._remove_subscription(session, filter)
+        session.give_up(filter)
+        if session.persistent:
+            self.store.record(records.SubscriptionGivenUp(session.client_id, filter))
+        return True
+
+    def withdraw(self, session: Session, filter: str) -> None:
+        """Take a subscription away, as if it had never been."""
         self._remove_subscription(session, filter)
         if session.persistent:
             self.store.record(records.SubscriptionRemoved(session.client_id, filter))
-        return True
 
     def _remove_subscription(self, session: Session, filter: str) -> None:
         subscription = session.subscriptions.pop(filter)
@@ -565,7 +599,7 @@ class Broker:
         """
         Take up what the store remembers, and start the clock.
 
-        :param default_policy: holds for kept sessions until their client comes back.
+        :param default_policy: holds for kept sessions whose listener is no more, until their client is back.
         """
         self._default_policy = default_policy
         loaded = self.store.load()
@@ -576,12 +610,15 @@ class Broker:
     def _restore(self, state: records.SavedState, policy: Policy) -> None:
         self.retained.restore(state.retained.values())
         for client_id, saved in list(state.sessions.items()):
-            session = Session(self, policy, client_id, saved.username)
+            session = Session(
+                self, self.policies.get(saved.listener or "", policy), client_id, saved.username
+            )
             session.restore(saved)
             session.offline_since = self._left_at(saved)
             self.sessions[client_id] = session
             for added in saved.subscriptions.values():
-                self._add_subscription(session, added.request, added.identifier)
+                origin = Origin.SERVER if added.automatic else Origin.CLIENT
+                self._add_subscription(session, added.request, added.identifier, origin)
             self.wheel.add(session)
         for will in list(state.wills.values()):
             self._restore_will(will, policy)

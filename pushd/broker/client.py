@@ -143,6 +143,17 @@ class Client:
         outbox.append(data)
         self.counters.others_sent += 1
 
+    def hold(self) -> None:
+        """
+        Let nothing leave that was sent in this turn, nor what is sent from now on, before `let_go`: only who
+        finds the outbox empty marks it.
+        """
+        self.turn.unmark(self)
+
+    def let_go(self) -> None:
+        """Send what `hold` has held back."""
+        self.turn.mark(self)
+
     def send_ack(self, first_byte: int, packet_id: int) -> None:
         """Send an acknowledgement with Success; it leaves when what it acknowledges is durable."""
         self.must_wait |= self._broker.store.pending

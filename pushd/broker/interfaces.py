@@ -160,6 +160,21 @@ class ISessionCompanion(Interface):
         """A session is no more; one that was never `opened`, too."""
 
 
+class ISubscriber(Interface):
+    """Makes subscriptions that no client asks for; see `pushd.broker.automatic` for what they are."""
+
+    def came(session: Session) -> Deferred[None] | None:
+        """
+        A client has been admitted.
+
+        :return: ``None`` when all its automatic subscriptions are there, else fires when they are, or those
+            that can be had in time. Never fails.
+        """
+
+    def forget(session: Session) -> None:
+        """A session is over, or about to be taken up again. It may be unknown."""
+
+
 class IRoutingRules(Interface):
     """Where else messages go than to the topic that they were published to."""
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,14 @@ DUP = 0x08  # a flag in the first byte of PUBLISH
 MAX_RECEIVED = 1000
 
 
+class Origin(IntEnum):
+    """Who wanted a subscription."""
+
+    CLIENT = 0
+    SERVER = 1  # by its rules; when they are others, it may go
+    BOTH = 2  # the client's own, and the server would have made it as well
+
+
 class Subscription:
     """
     One topic filter of one session, or of one shared group or tap.
@@ -57,7 +66,7 @@ class Subscription:
     :ivar identifier: the Subscription Identifier (v5 §3.8.2.1.2); 0 for none.
     """
 
-    __slots__ = ("filter", "identifier", "no_local", "qos", "retain_as_published", "session")
+    __slots__ = ("filter", "identifier", "no_local", "origin", "qos", "retain_as_published", "session")
 
     def __init__(
         self,
@@ -72,11 +81,18 @@ class Subscription:
         self.no_local = request.no_local
         self.retain_as_published = request.retain_as_published
         self.identifier = identifier
+        self.origin = Origin.CLIENT
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the server made it, and may take it away (`pushd.broker.automatic`)."""
+        return self.origin is Origin.SERVER
 
 
 class Session:
     """
     :ivar subscriptions: by topic filter as it is recorded: mount point and ``$share/NAME/`` included.
+    :ivar given_up: filters like these, of automatic subscriptions that the client does not want.
     :ivar will: one that waits to be sent.
     :ivar client: the online client, or ``None`` while there is none.
     :ivar expiry_s: how long it is kept without a client; 0 ends it with the connection, ``None`` never does.
@@ -95,6 +111,7 @@ class Session:
         "client",
         "client_id",
         "expiry_s",
+        "given_up",
         "holds_back",
         "inflight",
         "offline_since",
@@ -120,6 +137,7 @@ class Session:
         self.will: Will | None = None
         self.expiry_s: float | None = 0.0
         self.subscriptions: dict[str, Subscription] = {}
+        self.given_up: set[str] | None = None
         self.inflight: dict[int, Message | None] = {}
         # Made when first needed: an idle device needs neither, and an empty deque takes 600 bytes.
         self.queue: deque[Message] | None = None
@@ -168,6 +186,26 @@ class Session:
         if client is None or client.congested or self.queue:
             return False
         return len(self.inflight) < client.window
+
+    # Subscriptions that the server makes (`pushd.broker.automatic`)
+
+    def give_up(self, filter: str) -> None:
+        """The client does not want the server to subscribe it to this."""
+        if self.given_up is None:
+            self.given_up = set()
+        self.given_up.add(filter)
+
+    def claim(self, filter: str) -> Origin:
+        """
+        The client wants a subscription itself, though it may have given it up before.
+
+        :return: whose it is.
+        """
+        known = self.subscriptions.get(filter)
+        if self.given_up is not None and filter in self.given_up:
+            self.given_up.remove(filter)
+            return Origin.BOTH
+        return Origin.CLIENT if known is None or known.origin is Origin.CLIENT else Origin.BOTH
 
     # Messages to the client
 
@@ -561,6 +599,7 @@ class Session:
     def restore(self, saved: records.SavedSession) -> None:
         """Become what a store kept of this session; its subscriptions are the broker's part."""
         self.expiry_s = self._broker.limits.session_expiry(saved.expiry_s)
+        self.given_up = saved.given_up or None
         self.sequence = saved.last_sequence
         if saved.last_sequence or saved.inflight_count or saved.has_received:
             self.sleep = Sleep(saved.queued, saved.inflight_count)

@@ -59,6 +59,10 @@ class Turn:
             self._ask_for_flush()
         self.dirty.append(client)
 
+    def unmark(self, client: Client) -> None:
+        """Leave the outbox of `client` as it is, until it is marked again."""
+        self.dirty.remove(client)
+
     def afterwards(self, call: Callable[[], None]) -> None:
         """Do this when every outbox that is filled now has been emptied."""
         if not self._afterwards:
