@@ -215,7 +215,8 @@ class SecretText(Text):
 # Where Redis is. Brackets stand around an IPv6 address and nowhere else. In a password, what has a meaning in
 # a URL is written as %XX.
 _LOGIN = r"(?:[^@/?#\[\]\s]*@)?"
-_SERVER = r"(?:\[(?P<ipv6>[0-9a-fA-F:.]+)\]|[^@:/?#\[\]\s]+)(?::(?P<port>[0-9]{1,5}))?(?:/[0-9]{0,9})?"
+_HOST = r"(?:\[(?P<ipv6>[0-9a-fA-F:.]+)\]|[^@:/?#\[\]\s]+)(?::(?P<port>[0-9]{1,5}))?"
+_SERVER = _HOST + r"(?:/[0-9]{0,9})?"
 _REDIS = (
     re.compile(f"redis://{_LOGIN}{_SERVER}"),
     re.compile(f"rediss://{_LOGIN}{_SERVER}" r"(?:\?ssl_ca_certs=[^#&\s]+)?"),
@@ -236,6 +237,27 @@ class RedisUrl(SecretText):
             raise BadValue(
                 "is not redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// and the same,"
                 " or unix:///PATH[?db=DB]; in USER and PASSWORD, %40 stands for @, %2F for / and so on"
+            )
+        _check_server(found.groupdict())
+        return value
+
+
+_MYSQL = re.compile(f"(?:mysql|mariadb)://{_LOGIN}{_HOST}" r"/[^/?#\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class MySqlUrl(SecretText):
+    """Which database of MariaDB or MySQL. It is looked for later; a secret, as `RedisUrl` is."""
+
+    notation = "URL|file:PATH"
+
+    def read(self, text: str) -> Secret:
+        value = super(MySqlUrl, self).read(text)
+        found = _MYSQL.fullmatch(value)
+        if found is None:
+            raise BadValue(
+                "is not mysql://USER:PASSWORD@HOST[:PORT]/DATABASE;"
+                " in USER and PASSWORD, %40 stands for @, %2F for / and so on"
             )
         _check_server(found.groupdict())
         return value

@@ -28,6 +28,7 @@ from pushd.config.kinds import (
     Integer,
     Kind,
     LogDestination,
+    MySqlUrl,
     ProtocolVersions,
     RedisUrl,
     SecretText,
@@ -389,7 +390,7 @@ OURS = (
     Option("max_connect_rate", Integer(0, below=0), 1000, G, HUP),
     Option("max_connect_rate_per_address", Integer(0, below=0), 100, G, HUP),
     Option("max_login_failures", Integer(0, below=0), 10, G, HUP),
-    Option("accounts", BOOLEAN, False, S, HUP, LATER, note="there are no accounts"),
+    Option("accounts", BOOLEAN, False, S, HUP),
     Option("admin_user", NAME, (), G, HUP, repeat=ALL),
     Option("redis_url", RedisUrl(), None, G, repeat=ONCE),
     Option("autosubscribe_file", PATH, None, G, HUP, LATER, ONCE, note="nobody is subscribed by the server"),
@@ -397,7 +398,7 @@ OURS = (
     Option(
         "hot_topics", Integer(0, 100_000, unit="topics"), 1000, G, status=LATER, note="topics are not counted"
     ),
-    Option("status_database", SECRET, None, G, status=LATER, repeat=ONCE, note="no history is kept"),
+    Option("status_database", MySqlUrl(), None, G, repeat=ONCE),
 )
 
 OPTIONS: tuple[Option, ...] = (

@@ -20,6 +20,10 @@ from pushd.gateway.guards import Guard
 from pushd.gateway.im import ImPages
 from pushd.gateway.pages import Quoted
 from pushd.gateway.rules import RuleFile, RulePages
+from pushd.gateway.status import Status, status_pages
+from pushd.gateway.users import AccountPages, UserPages
+from pushd.service.accounts import AccountLogins
+from pushd.service.people import PeopleOffice
 
 if TYPE_CHECKING:
     from pushd.gateway.pages import Pages
@@ -33,11 +37,17 @@ class Desk(NamedTuple):
     :ivar broker: with all that it has, for those who may see it.
     :ivar settings: as they count now.
     :ivar in_thread: calls a function that blocks.
+    :ivar status: of this process.
+    :ivar people: who keeps accounts and friends.
+    :ivar accounts: who logs in by them.
     """
 
     broker: Broker
     settings: Callable[[], Settings]
     in_thread: Callable[..., Deferred[Any]]
+    status: Status
+    people: PeopleOffice
+    accounts: AccountLogins
 
 
 def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
@@ -48,8 +58,12 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
     """
     streams = Streams()
     return {
+        **status_pages(guard, desk.status, streams),
         b"console": Console(),
         b"v1/im": Quoted(_resource(ImPages(guard, publisher, publisher, streams, time.time))),
+        b"v1/users": UserPages(
+            _resource(AccountPages(guard, lambda: desk.people.people, desk.accounts.make_hash, time.time)), {}
+        ),
         b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
     }
 

@@ -28,6 +28,7 @@ from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
 from pushd.people.interfaces import PeopleUnavailable
 from pushd.plugins.table import PluginTable
+from pushd.service.accounts import AccountLogins
 from pushd.service.assembly import Door, Logins, Office, Publisher, ReadFiles, limits_of, read_files
 from pushd.service.doors import Change, Doors, Shut
 from pushd.service.garbage import Collector
@@ -48,9 +49,11 @@ from pushd.service.reload import (
     read_everything,
 )
 from pushd.service.signals import Signals
+from pushd.service.status import StatusOffice, make_history
 from pushd.service.subscription_list import subscription_lines
 from pushd.service.systemd import Notifier, PassedSockets
 from pushd.stats.sys_topics import Gauges, SysTopics
+from pushd.storage.commit_times import CommitTimes
 from pushd.storage.database import Durability
 from pushd.storage.errors import StoreError
 from pushd.storage.memory import MemoryStore
@@ -95,7 +98,6 @@ class Server(Service):
         self.broker = Broker(reactor, self._store, limits_of(settings.limits), time.monotonic)
         self._memory_guard = MemoryGuard(self.broker)
         self._collector = Collector(reactor)
-        self._logins = Logins(self.broker, HASHING_THREADS)
         self.gate = Gate(lambda: self.broker.limits, self.broker.counters, time.monotonic)
         self._lateness = Lateness(reactor, time.monotonic, self.gate.loop_was_late)
         self.sys_topics = SysTopics(
@@ -106,7 +108,18 @@ class Server(Service):
             interval_s=settings.sys_interval_s,
             clock=reactor,
         )
+        self.status = StatusOffice(
+            self.broker.counters,
+            self._gauges,
+            getattr(self._store, "commit_times", CommitTimes()),  # one in memory never commits
+            partial(make_history, settings, reactor),
+            reactor,
+        )
         self.people = PeopleOffice(partial(make_people, settings, reactor, self._in_thread), reactor)
+        self.accounts = AccountLogins(
+            self.people, self.broker, lambda: self.doors.all, self._in_hashing_thread, reactor
+        )
+        self._logins = Logins(self.broker, HASHING_THREADS, self.accounts.make)
         files = read_files(settings)
         self.broker.use_routing(files.routing)
         self._warnings = [*settings.warnings, *files.warnings()]
@@ -135,12 +148,15 @@ class Server(Service):
         """For what may block, and need not wait for anything else that does."""
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
 
+    def _in_hashing_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._hashers, function, *arguments)
+
     def _make_door(self, listener: ListenerSettings, entrance: Entrance | None) -> Door:
         return Door(
             listener,
             self.broker,
             self.gate,
-            partial(deferToThreadPool, self._reactor, self._hashers),
+            self._in_hashing_thread,
             self._reactor,
             self._logins,
             healthy=lambda: self._store.failing is None,
@@ -154,7 +170,9 @@ class Server(Service):
     def _make_pages(self, guard: Guard, publisher: Publisher) -> Pages:
         from pushd.service.pages import Desk, make_pages
 
-        desk = Desk(self.broker, lambda: self._settings, self._in_thread)
+        desk = Desk(
+            self.broker, lambda: self._settings, self._in_thread, self.status, self.people, self.accounts
+        )
         return make_pages(guard, publisher, desk)
 
     def _make_plugins(self, files: ReadFiles) -> PluginTable:
@@ -231,6 +249,7 @@ class Server(Service):
             log.warn("{warning}", warning=warning)
         self._log.publish_with(partial(self.broker.announce, retain=False))
         self.sys_topics.start()
+        self.status.start()
         self._memory_guard.start()
         self._collector.start()
         self._reactor.callWhenRunning(self._lateness.start)
@@ -253,10 +272,11 @@ class Server(Service):
         starting.addCallbacks(lambda _: self.broker.access_rules_changed(), failures.append)
         for failure in failures:
             _exit(failure.getErrorMessage())
-        starting.addCallback(lambda _: self._give_up(failures))
+        starting.addCallback(lambda _: self._plugins_started(failures))
 
-    def _give_up(self, failures: list[Failure]) -> None:
-        """A plugin could not be started after all."""
+    def _plugins_started(self, failures: list[Failure]) -> None:
+        """The end, if one of them could not be started after all."""
+        self.status.ready = bool(self.running) and not failures
         for failure in failures:
             log.critical("{problem}", problem=failure.getErrorMessage())
             # twistd knows no other end of a reactor than a good one; who restarts us has to.
@@ -278,6 +298,7 @@ class Server(Service):
         self._lateness.stop()
         self._collector.stop()
         self._log.publish_with(None)
+        watched = self.status.stop()
         closed = self.doors.close()
         stopped = self.broker.stop()
         stopped.addBoth(lambda _: self._plugins.stop())
@@ -286,7 +307,7 @@ class Server(Service):
         if self._settings.pid_file is not None:
             _remove(self._settings.pid_file)
         log.info("pushd version {version} terminating", version=__version__)
-        ended: Deferred[Any] = gatherResults([closed, stopped])
+        ended: Deferred[Any] = gatherResults([watched, closed, stopped])
         return ended.addBoth(self._ended)
 
     def _stop_threads(self, result: Any) -> Any:

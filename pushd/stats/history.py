@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.stats.figures import FIGURES, SAMPLE_S, Figure, Sample
-from pushd.stats.tables import DAY_S, Cursor, HistoryError, Span, Table, Tables
+from pushd.stats.tables import DAY_S, Cursor, HistoryError, Span, Tables
 
 # What waits at most: a day, in some 10 MB of memory.
 MAX_WAITING = DAY_S // SAMPLE_S
@@ -81,9 +81,9 @@ class History:
                 self.lost += 1
             self._write()
 
-    def read(self, span: Span, figures: Sequence[Figure] = FIGURES) -> Deferred[Table]:
+    def read(self, span: Span, figures: Sequence[Figure] = FIGURES) -> Deferred[bytes]:
         """
-        What was written of a span.
+        What was written of a span: an object of JSON; see `pushd.stats.tables.Table`.
 
         The Deferred fails with `HistoryError` at once while the database is away or too many others ask, and
         when it cannot answer.
@@ -91,7 +91,7 @@ class History:
         if self._closed or not self._prepared or self._reading >= MAX_READING:
             return fail(HistoryError(self.failing or "the history cannot be read now"))
         self._reading += 1
-        return self._pool.runInteraction(self._tables.read, span, figures).addBoth(self._have_read)
+        return self._pool.runInteraction(self._tables.read_json, span, figures).addBoth(self._have_read)
 
     def _have_read(self, result: Any) -> Any:
         self._reading -= 1

@@ -65,7 +65,7 @@ class Sampler:
 
     :param gauges: asked once for each sample; may take a moment to count.
     :param commits: of the store.
-    :param keep: gets each sample that is about a whole span.
+    :param keep: gets each sample but that of the start, and one that comes too soon after it.
     :param clock: its seconds are those of the wall clock, as the reactor's are.
     :param monotonic_s: what durations are measured with: a wall clock is set now and then.
     :ivar began_at: when it was made, in Unix seconds.
@@ -139,7 +139,8 @@ class Sampler:
         self._before, self.gauges = now, gauges
         sample = Sample(at, tuple(map(figures.get, NAMES)), _since(before, now))
         self.latest = sample
-        if before is not None:
+        # What is about a moment only, as after the start, would be a row of noise.
+        if before is not None and now.at_s - before.at_s >= SAMPLE_S / 2:
             self._keep(sample)
 
     def _totals(self, process: ProcessReading, machine: MachineReading) -> Totals:

@@ -19,6 +19,7 @@ from pushd.config.kinds import (
     Integer,
     Kind,
     LogDestination,
+    MySqlUrl,
     ProtocolVersions,
     RedisUrl,
     SecretText,
@@ -41,6 +42,7 @@ KINDS: tuple[Kind, ...] = (
     Duration(),
     SecretText(),
     RedisUrl(),
+    MySqlUrl(),
 )
 
 
@@ -284,3 +286,37 @@ class RedisUrlTests(SynchronousTestCase):
         problem = self.assertRaises(BadValue, RedisUrl().read, "redis://:hunter2@host:99999")
         self.assertNotIn("hunter2", str(problem))
         self.assertNotIn("hunter2", repr(RedisUrl().read("redis://:hunter2@host")))
+
+
+class MySqlUrlTests(SynchronousTestCase):
+    def test_forms(self) -> None:
+        """With and without a login and a port, and with what a password may have in it."""
+        for url in (
+            "mysql://localhost/status",
+            "mysql://pushd:s%40cr%2Fcy@10.0.0.7:3307/status",
+            "mariadb://pushd:secret@[::1]/status",
+        ):
+            self.assertEqual(MySqlUrl().read(url), url)
+
+    def test_what_is_none(self) -> None:
+        """A mistake is found at the start, not when there is something to write."""
+        for url in (
+            "localhost/status",
+            "sqlite:///status.db",
+            "mysql://localhost",
+            "mysql://localhost/",
+            "mysql:///status",
+            "mysql://localhost/a/b",
+            "mysql://host:0/status",
+            "mysql://host:65536/status",
+            "mysql://p@ss@host/status",
+            "mysql://[1.2.3]/status",
+            "mysql://host/status?ssl=1",
+        ):
+            self.assertRaises(BadValue, MySqlUrl().read, url)
+
+    def test_passwords_are_not_told(self) -> None:
+        """The error goes to the log and to the terminal; the password does not."""
+        problem = self.assertRaises(BadValue, MySqlUrl().read, "mysql://me:hunter2@host:99999/status")
+        self.assertNotIn("hunter2", str(problem))
+        self.assertNotIn("hunter2", repr(MySqlUrl().read("mysql://me:hunter2@host/status")))
