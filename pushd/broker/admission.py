@@ -261,6 +261,7 @@ class Admission:
         packet, broker = self._packet, self._broker
         client = Client(broker, self._policy, session, self._connection, packet.version, terms)
         client.exchange = self._exchange
+        client.keep_alive_s = self._keep_alive_s()
         if packet.will is not None:
             client.will = Will(broker, session, packet.will, self._policy.mount_point)
         broker.client_came(client)

@@ -54,6 +54,8 @@ class Client:
     :ivar window_bytes: how many bytes of payload; 0 is no limit.
     :ivar impatient_until: when it has waited for a slow subscriber in vain, it is not made to before this.
     :ivar pressure: the broker's.
+    :ivar keep_alive_s: within which it must be heard; 0 for never.
+    :ivar since: when its CONNECT was accepted, in the wheel's seconds.
     """
 
     # A client that publishes to more topics than this pays for the look-up of the access rules again.
@@ -68,6 +70,7 @@ class Client:
         "exchange",
         "held",
         "impatient_until",
+        "keep_alive_s",
         "must_wait",
         "outbox",
         "plain_v3",
@@ -76,6 +79,7 @@ class Client:
         "pressure",
         "routes",
         "session",
+        "since",
         "terms",
         "turn",
         "v5",
@@ -112,6 +116,8 @@ class Client:
         self.settle_window()
         self.window_bytes = broker.limits.max_inflight_bytes
         self.impatient_until = 0.0
+        self.keep_alive_s = 0
+        self.since = broker.wheel.seconds()
         self.will: Will | None = None
         self.exchange: Exchange | None = None
         self.outbox: list[bytes] = []
