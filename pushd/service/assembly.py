@@ -33,7 +33,7 @@ from pushd.broker.limits import Limits
 from pushd.broker.message import Message
 from pushd.broker.policy import Policy
 from pushd.broker.tap import Tap, listen
-from pushd.config.settings import LimitSettings, ListenerSettings, PluginSettings, Settings
+from pushd.config.settings import LimitSettings, ListenerSettings, PluginSettings, SecuritySettings, Settings
 from pushd.mqtt.codes import QoS, ReasonCode, Version
 from pushd.plugins.loading import LoadedPlugin, load
 from pushd.plugins.table import ListenerPlugins, PluginTable
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from pushd.gateway.guards import Guard
     from pushd.gateway.pages import Pages
     from pushd.gateway.site import GatewaySite
+    from pushd.people.book import FriendBook
     from pushd.transports.websocket import WebSocketFactory
 
 
@@ -178,6 +179,7 @@ class Door:
     :param gate: that of the process, as are `logins`.
     :param entrance: of the door that has stood in this one's place until now, with its ports.
     :param office: who may see and change everything by HTTP, and what there is.
+    :param book: where friends stand; asked for only if access rules ask for them.
     :ivar settings: as they count now.
     :ivar entrance: decides who may come in.
     :ivar policy: for those who come now. Clients who were told of another, at CONNECT, keep that.
@@ -197,6 +199,7 @@ class Door:
         healthy: Callable[[], bool] = lambda: True,
         entrance: Entrance | None = None,
         office: Office = NO_OFFICE,
+        book: Callable[[], FriendBook] | None = None,
     ) -> None:
         self.settings = settings
         self._office = office
@@ -206,6 +209,7 @@ class Door:
         self._password_check = PasswordFileAuthenticator(None, run_in_thread, logins.queue, logins.failures)
         self._scram = ScramMethod(None, logins.failures)
         self._access_rules = AclAuthorizer(None)
+        self._book = book
         self._chain = AuthenticatorChain((), settings.security.allow_anonymous)
         self._authorizer = AuthorizerChain([self._access_rules])
         self._context: TlsContextFactory | None = None
@@ -267,11 +271,7 @@ class Door:
         passwords = files.passwords[security.password_file]
         self._use_plugins(files.plugins_of(settings))
         self._chain.allow_anonymous = security.allow_anonymous
-        self._access_rules.replace(
-            files.acls[security.acl_file],
-            Substitution(security.acl_substitution),
-            security.acl_check_subscribe,
-        )
+        self._use_access_rules(security, files.acls[security.acl_file])
         self._use_passwords(passwords)
         self._grounds = Grounds(
             self._chain.authenticators,
@@ -282,6 +282,14 @@ class Door:
             settings.require_certificate,
             files.revoked.get(settings.crlfile, frozenset()),
         )
+
+    def _use_access_rules(self, security: SecuritySettings, acl: AclFile | None) -> None:
+        book = None if acl is None or not acl.uses_friends or self._book is None else self._book()
+        self._access_rules.replace(
+            acl, Substitution(security.acl_substitution), security.acl_check_subscribe, book
+        )
+        for policy in self.policies:
+            policy.asks_for_friends = book is not None
 
     def log(self, *, connections: bool, subscriptions: bool) -> None:
         """Whether lines about these are wanted, for everybody who came through this door."""

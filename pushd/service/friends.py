@@ -37,10 +37,7 @@ AT_ONCE = 200
 
 @implementer(ISessionCompanion)
 class SessionFriends:
-    """
-    :ivar everywhere: whether something else than access rules asks for the friends of all users, such as
-        rules of automatic subscription. Whoever sets it calls `look_again`.
-    """
+    """See above."""
 
     def __init__(self, office: PeopleOffice, broker: Broker, clock: IReactorTime) -> None:
         self._office = office
@@ -52,7 +49,6 @@ class SessionFriends:
         self._users: dict[Reader, str] = {}  # whose friends it has in the book
         self._looking = Cooperator(scheduler=partial(clock.callLater, 0))
         self._looks = 0
-        self.everywhere = False
 
     @property
     def book(self) -> FriendBook:
@@ -64,14 +60,11 @@ class SessionFriends:
             self._broker.companion = self
         return self._book
 
-    def _wants(self, policy: Policy) -> bool:
-        return self.everywhere or policy.asks_for_friends
-
     # What the broker tells and asks
 
     def prepare(self, username: str | None, policy: Policy) -> Deferred[None] | None:
         """See `ISessionCompanion`."""
-        if username is None or not self._wants(policy):
+        if username is None or not policy.asks_for_friends:
             return None
         loading = self.book.need(username)
         if loading is None:
@@ -85,7 +78,7 @@ class SessionFriends:
 
     def opened(self, session: Reader) -> None:
         """See `ISessionCompanion`."""
-        username = session.username if self._wants(session.policy) else None
+        username = session.username if session.policy.asks_for_friends else None
         old = self._users.get(session)
         if username == old:
             return

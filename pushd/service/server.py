@@ -31,6 +31,7 @@ from pushd.plugins.table import PluginTable
 from pushd.service.accounts import AccountLogins
 from pushd.service.assembly import Door, Logins, Office, Publisher, ReadFiles, limits_of, read_files
 from pushd.service.doors import Change, Doors, Shut
+from pushd.service.friends import SessionFriends
 from pushd.service.garbage import Collector
 from pushd.service.gate import Entrance, Gate
 from pushd.service.lateness import Lateness
@@ -116,6 +117,7 @@ class Server(Service):
             reactor,
         )
         self.people = PeopleOffice(partial(make_people, settings, reactor, self._in_thread), reactor)
+        self.friends = SessionFriends(self.people, self.broker, reactor)
         self.accounts = AccountLogins(
             self.people, self.broker, lambda: self.doors.all, self._in_hashing_thread, reactor
         )
@@ -161,6 +163,7 @@ class Server(Service):
             self._logins,
             healthy=lambda: self._store.failing is None,
             entrance=entrance,
+            book=lambda: self.friends.book,
             office=Office(self._is_admin, self._make_pages),
         )
 
@@ -264,6 +267,7 @@ class Server(Service):
             self.people.start()
         except PeopleUnavailable as problem:
             _exit(str(problem))
+        self.friends.look_again()
 
     def _start_plugins(self) -> None:
         """Those that take their time let nobody in before they have started."""
@@ -384,6 +388,7 @@ class Server(Service):
         self.broker.use_routing(read.files.routing)
         self.sys_topics.set_interval(settings.sys_interval_s)
         self.broker.access_rules_changed()
+        self.friends.look_again()
         self._tell_changed(read, unchanged)
         return self._see_out(shut)
 

@@ -341,15 +341,6 @@ class ReloadTests(FriendsCase):
         self.wait()
         assert len(self.friends.book) == 0
 
-    def test_everywhere(self) -> None:
-        """Something else than access rules may want them as well."""
-        self.use("pattern read a")
-        self.come("ann")
-        self.friends.everywhere = True
-        self.friends.look_again()
-        self.wait()
-        assert self.friends.book.knows("ann")
-
 
 class CostTests(FriendsCase):
     """Five thousand friends"""
