@@ -128,6 +128,7 @@ class TestConfigTests(TapTestCase):
         for line, reason in (
             (f"password_file {self.write('anna', 'passwd')}/no", "passwd/no"),
             (f"acl_file {self.write('nonsense', 'acl')}", "acl:1"),
+            (f"routes_file {self.write('nonsense', 'routes')}", "routes:1"),
             ("certfile /no/crt\nkeyfile /no/key", "/no/"),
             ("log_dest file /no/such/folder/log", "/no/such/folder/log"),
         ):
