@@ -393,7 +393,7 @@ OURS = (
     Option("accounts", BOOLEAN, False, S, HUP),
     Option("admin_user", NAME, (), G, HUP, repeat=ALL),
     Option("redis_url", RedisUrl(), None, G, repeat=ONCE),
-    Option("autosubscribe_file", PATH, None, G, HUP, LATER, ONCE, note="nobody is subscribed by the server"),
+    Option("autosubscribe_file", PATH, None, G, HUP, repeat=ONCE),
     Option("routes_file", PATH, None, G, HUP, repeat=ONCE),
     Option(
         "hot_topics", Integer(0, 100_000, unit="topics"), 1000, G, status=LATER, note="topics are not counted"

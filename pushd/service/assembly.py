@@ -37,6 +37,7 @@ from pushd.config.settings import LimitSettings, ListenerSettings, PluginSetting
 from pushd.mqtt.codes import QoS, ReasonCode, Version
 from pushd.plugins.loading import LoadedPlugin, load
 from pushd.plugins.table import ListenerPlugins, PluginTable
+from pushd.rules.auto_subscribe import AutoRules
 from pushd.rules.routing import RoutingRules
 from pushd.service.gate import Entrance, Gate
 from pushd.service.listening import Endpoint
@@ -88,6 +89,7 @@ class ReadFiles:
     What the files say that the settings name: by path, TLS contexts by listener, and plugins.
 
     :ivar routing: the routing rules, which are the same at all listeners.
+    :ivar subscribing: the rules of automatic subscription, the same.
     :ivar table: the instances of `plugins`; whoever has a broker makes it.
     """
 
@@ -97,6 +99,7 @@ class ReadFiles:
     revoked: dict[str | None, Revoked] = field(default_factory=dict)  # by list
     plugins: dict[PluginSettings, LoadedPlugin] = field(default_factory=dict)
     routing: RoutingRules | None = None
+    subscribing: AutoRules | None = None
     table: PluginTable | None = None
 
     def warnings(self) -> list[str]:
@@ -125,6 +128,8 @@ def read_files(settings: Settings) -> ReadFiles:
     files = ReadFiles()
     if settings.routes_file is not None:
         files.routing = RoutingRules.read(settings.routes_file)
+    if settings.autosubscribe_file is not None:
+        files.subscribing = AutoRules.read(settings.autosubscribe_file)
     for listener in settings.listeners:
         security = listener.security
         if security.password_file not in files.passwords and security.password_file is not None:

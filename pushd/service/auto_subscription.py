@@ -25,13 +25,16 @@ from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succee
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from pushd.broker.automatic import Assignment
 from pushd.broker.broker import Broker
+from pushd.broker.interfaces import ISubscriber
 from pushd.broker.session import Session
+from pushd.config.settings import Settings
 from pushd.people.interfaces import Aspect, Friends, IPeople, PeopleUnavailable
 from pushd.rules.auto_subscribe import NO_RULES, NOBODY, AutoRules
-from pushd.service.people import PeopleWatch
+from pushd.service.people import PeopleOffice
 
 log = Logger()
 
@@ -71,9 +74,10 @@ class Known:
 NOTHING = Known()
 
 
+@implementer(ISubscriber)
 class AutoSubscription:
     """
-    A `pushd.broker.interfaces.ISubscriber`.
+    See above.
 
     :param seconds: a clock that is not set back.
     :param wall_clock: seconds since 1970.
@@ -107,10 +111,11 @@ class AutoSubscription:
 
     # What there is to go by
 
-    def start(self) -> None:
-        """Take up the sessions that there are."""
+    def take_up(self) -> None:
+        """Look at the sessions that there are."""
         for session in self._broker.sessions.values():
             self._enter(session)
+        self._look_soon(list(self._broker.sessions.values()))
 
     def stop(self) -> None:
         """Look at nothing any more."""
@@ -124,12 +129,13 @@ class AutoSubscription:
         self._rules = rules
         self._look_soon(list(self._broker.sessions.values()))
 
-    def ask(self, people: IPeople, watch: PeopleWatch) -> None:
-        """From now on there are lists and friends, and users are here for the first time. Called once."""
-        self._people = people
-        watch.listen(Aspect.SUBSCRIPTIONS, self._look_at_user)
-        watch.listen(Aspect.FRIENDS, self._friends_changed)
-        watch.listen(Aspect.ACCOUNT, self._account_changed)
+    def ask(self, office: PeopleOffice) -> None:
+        """From now on there are lists and friends, and users are here for the first time."""
+        if self._people is None:
+            self._people = office.people
+            office.watch.listen(Aspect.SUBSCRIPTIONS, self._look_at_user)
+            office.watch.listen(Aspect.FRIENDS, self._friends_changed)
+            office.watch.listen(Aspect.ACCOUNT, self._account_changed)
 
     def _friends_changed(self, username: str) -> None:
         if not username or self._rules.wants_friends(username):
@@ -268,3 +274,54 @@ class AutoSubscription:
         """It counts as the first time when the user comes next."""
         self._seen.discard(username)
         failure.trap(PeopleUnavailable)
+
+
+class Subscribing:
+    """
+    Automatic subscription of a process, from the moment that something asks for it: ``autosubscribe_file``,
+    or ``accounts``, whose users may have lists. A broker without either has nothing of it.
+    """
+
+    def __init__(self, broker: Broker, office: PeopleOffice, reactor: Any) -> None:
+        self._broker = broker
+        self._office = office
+        self._reactor = reactor
+        self._subscriber: AutoSubscription | None = None
+        self._is_started = False
+
+    def use(self, settings: Settings, rules: AutoRules | None) -> None:
+        """
+        Go by these.
+
+        :param rules: those of the file, if there is one.
+        """
+        if rules is not None or any(listener.security.accounts for listener in settings.listeners):
+            self._get().ask(self._office)
+        if self._subscriber is not None:
+            self._subscriber.use(rules or NO_RULES)
+
+    def start(self) -> None:
+        """The broker has its sessions: see what has changed for them while no process was there."""
+        self._is_started = True
+        if self._subscriber is not None or self._has_leftovers():
+            self._get().take_up()
+
+    def stop(self) -> None:
+        """Subscribe nobody any more."""
+        if self._subscriber is not None:
+            self._subscriber.stop()
+
+    def _get(self) -> AutoSubscription:
+        if self._subscriber is None:
+            self._subscriber = self._broker.subscriber = AutoSubscription(self._broker, self._reactor)
+            if self._is_started:
+                self._subscriber.take_up()
+        return self._subscriber
+
+    def _has_leftovers(self) -> bool:
+        """Whether there are subscriptions by rules that are no more."""
+        return any(
+            subscription.automatic
+            for session in self._broker.sessions.values()
+            for subscription in session.subscriptions.values()
+        )

@@ -30,6 +30,7 @@ from pushd.people.interfaces import PeopleUnavailable
 from pushd.plugins.table import PluginTable
 from pushd.service.accounts import AccountLogins
 from pushd.service.assembly import Door, Logins, Office, Publisher, ReadFiles, limits_of, read_files
+from pushd.service.auto_subscription import Subscribing
 from pushd.service.doors import Change, Doors, Shut
 from pushd.service.friends import SessionFriends
 from pushd.service.garbage import Collector
@@ -124,6 +125,8 @@ class Server(Service):
         self._logins = Logins(self.broker, HASHING_THREADS, self.accounts.make)
         files = read_files(settings)
         self.broker.use_routing(files.routing)
+        self._subscribing = Subscribing(self.broker, self.people, reactor)
+        self._subscribing.use(settings, files.subscribing)
         self._warnings = [*settings.warnings, *files.warnings()]
         self._plugins = self._make_plugins(files)
         self.doors = Doors(self._make_door, reactor, self.broker.wheel)
@@ -248,6 +251,7 @@ class Server(Service):
         self._signals.listen()
         self._open_people()
         self._start_plugins()
+        self._subscribing.start()
         for warning in self._warnings:
             log.warn("{warning}", warning=warning)
         self._log.publish_with(partial(self.broker.announce, retain=False))
@@ -299,6 +303,7 @@ class Server(Service):
         super().stopService()
         self._notifier.stopping()
         self.sys_topics.stop()
+        self._subscribing.stop()
         self._lateness.stop()
         self._collector.stop()
         self._log.publish_with(None)
@@ -386,6 +391,7 @@ class Server(Service):
         settings, unchanged = kept_until_restart(self._settings, read.settings)
         self._use(settings)
         self.broker.use_routing(read.files.routing)
+        self._subscribing.use(settings, read.files.subscribing)
         self.sys_topics.set_interval(settings.sys_interval_s)
         self.broker.access_rules_changed()
         self.friends.look_again()
