@@ -16,6 +16,7 @@ from pushd.broker.broker import Broker
 from pushd.config.settings import Settings
 from pushd.gateway.console import Console
 from pushd.gateway.events import Streams
+from pushd.gateway.follows import FollowPages
 from pushd.gateway.guards import Guard
 from pushd.gateway.im import ImPages
 from pushd.gateway.pages import Quoted
@@ -62,7 +63,8 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
         b"console": Console(),
         b"v1/im": Quoted(_resource(ImPages(guard, publisher, publisher, streams, time.time))),
         b"v1/users": UserPages(
-            _resource(AccountPages(guard, lambda: desk.people.people, desk.accounts.make_hash, time.time)), {}
+            _resource(AccountPages(guard, lambda: desk.people.people, desk.accounts.make_hash, time.time)),
+            {b"follows": _resource(FollowPages(guard, lambda: desk.people.people))},
         ),
         b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
     }
