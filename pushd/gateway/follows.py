@@ -1,13 +1,14 @@
 """
 Who follows whom, by HTTP: for the user who follows, and for administrators.
 
-    GET     /v1/users/<user>/follows           {"username": "anna", "follows": ["bob", "eve"], "mutual": ["eve"]}
+    GET     /v1/users/<user>/follows           {"username": "anna", "follows": ["bob", "eve"],
+                                                "mutual": ["eve"]}, who is one of them and follows back
     GET     /v1/users/<user>/follows/<other>   {"username": "anna", "follows": "eve", "mutual": true}
     PUT     /v1/users/<user>/follows/<other>   from now on; 201 if that is new
     DELETE  /v1/users/<user>/follows/<other>   from now on not any more
 
-Neither of the two needs an account: their names may come from certificates, or from a password file. Names may
-hold any character, a slash as ``%2F``. Rules with ``%f`` and ``%F`` count the change within a second.
+Neither of the two needs an account: their names may come from certificates, or from a password file. Names
+may hold any character, a slash as ``%2F``. Rules with ``%f`` and ``%F`` count the change within a second.
 """
 
 from __future__ import annotations
