@@ -35,6 +35,10 @@ from pushd.gateway.request import GatewayRequest
 
 log = Logger()
 
+# Of lists that come in pages.
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+
 # By what stands first in their path: ``b"v1/status"``, or ``b"metrics"`` for one that is not below ``/v1``.
 # The pages see their path from "status" on, and from behind "metrics" on.
 Pages: TypeAlias = Mapping[bytes, IResource]
@@ -93,6 +97,30 @@ def json_object(request: GatewayRequest) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refusal(problems.JSON_INVALID)
     return value
+
+
+def page_limit(request: GatewayRequest) -> int:
+    """
+    How much of a list is wanted: ``?limit=``.
+
+    :raises Refusal: 40000, it is no number from 1 to `MAX_LIMIT`.
+    """
+    said = request.argument(b"limit")
+    if not said:
+        return DEFAULT_LIMIT
+    if not (said.isdigit() and len(said) <= len(str(MAX_LIMIT)) and 1 <= int(said) <= MAX_LIMIT):
+        raise Refusal(problems.LIMIT_INVALID)
+    return int(said)
+
+
+def begin_behind(request: GatewayRequest) -> str:
+    """
+    The name that a list goes on from, which nobody needs to have: ``?after=``.
+
+    :raises Refusal: 40401, nothing has such a name.
+    """
+    said = request.argument(b"after")
+    return path_text(said.decode(errors="surrogateescape")) if said else ""
 
 
 class Quoted(Resource):

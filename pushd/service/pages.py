@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from pushd.broker.broker import Broker
 from pushd.config.settings import Settings
+from pushd.gateway.clients import ClientPages, Soon
 from pushd.gateway.console import Console
 from pushd.gateway.events import Streams
 from pushd.gateway.follows import FollowPages
@@ -38,6 +39,7 @@ class Desk(NamedTuple):
     :ivar broker: with all that it has, for those who may see it.
     :ivar settings: as they count now.
     :ivar in_thread: calls a function that blocks.
+    :ivar soon: calls one when others have been served.
     :ivar status: of this process.
     :ivar people: who keeps accounts and friends.
     :ivar accounts: who logs in by them.
@@ -46,6 +48,7 @@ class Desk(NamedTuple):
     broker: Broker
     settings: Callable[[], Settings]
     in_thread: Callable[..., Deferred[Any]]
+    soon: Soon
     status: Status
     people: PeopleOffice
     accounts: AccountLogins
@@ -61,6 +64,7 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
     return {
         **status_pages(guard, desk.status, streams),
         b"console": Console(),
+        b"v1/clients": Quoted(_resource(ClientPages(guard, desk.broker, time.time, desk.soon))),
         b"v1/im": Quoted(_resource(ImPages(guard, publisher, publisher, streams, time.time))),
         b"v1/users": UserPages(
             _resource(AccountPages(guard, lambda: desk.people.people, desk.accounts.make_hash, time.time)),

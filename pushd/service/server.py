@@ -177,7 +177,13 @@ class Server(Service):
         from pushd.service.pages import Desk, make_pages
 
         desk = Desk(
-            self.broker, lambda: self._settings, self._in_thread, self.status, self.people, self.accounts
+            self.broker,
+            lambda: self._settings,
+            self._in_thread,
+            partial(self._reactor.callLater, 0),
+            self.status,
+            self.people,
+            self.accounts,
         )
         return make_pages(guard, publisher, desk)
 
