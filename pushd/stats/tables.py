@@ -119,7 +119,7 @@ SUM_UP_DROPS = (
     " FROM status_drops WHERE step = ? AND at >= ? AND at < ? GROUP BY bucket, reason"
 )
 READ = (
-    "SELECT at - at % ? AS bucket, SUM(samples), {columns}"
+    "SELECT at - at % ? AS bucket, {columns}"
     " FROM status WHERE step = ? AND at >= ? AND at < ? GROUP BY bucket ORDER BY bucket"
 )
 READ_DROPS = (
@@ -211,7 +211,7 @@ class Tables:
     def read(self, cursor: Cursor, span: Span, figures: Sequence[Figure]) -> Table:
         """What there is of a span, some figures of it."""
         where = (span.step_s, span.resolution.step_s, span.begin, span.end)
-        summed = (how for figure in figures for _, how in _columns(figure))
+        summed = ["SUM(samples)", *(how for figure in figures for _, how in _columns(figure))]
         self._run(cursor, READ.format(columns=", ".join(summed)), *where)
         rows = [[int(at), int(samples), *values] for at, samples, *values in cursor.fetchall()]
         self._run(cursor, READ_DROPS, *where)
