@@ -46,7 +46,7 @@ class Collector(Protocol):
 class Tally:
     """:ivar collector: takes care that what waits stays in bounds; whoever collects it says who."""
 
-    PIECE = 1000  # routes or names looked at in one piece; less than a millisecond
+    PIECE = 500  # routes or names looked at in one piece; less than a millisecond
     SOON = 10_000  # when so many wait that it is worth while
     # A tenth of a second brings no more, and while routes are in use there may be 50 000 more of them.
     MOST = 100_000

@@ -4,8 +4,8 @@
     $ pushctl top -u me --by bytes
     Password of me: ...
     by bytes, 1m
-           MESSAGES           BYTES      DELIVERIES       DROPS       ERROR  TOPIC
-                 60         614,400             120           0           0  cameras/door
+       MESSAGES         BYTES  DELIVERIES    DROPS    ERROR  TOPIC
+             60       614,400         120        0        0  cameras/door
 
 It asks the gateway (``GET /v1/topics/hot``) as a user whom ``admin_user`` names. Topic names are what
 strangers have made up: nothing in them reaches the terminal but characters that can be printed.
@@ -38,8 +38,8 @@ OWN_SCREEN, OLD_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # with 
 TOP_LEFT, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 
 # What stands in a column, and how wide that is.
-COLUMNS = {"messages": 15, "bytes": 16, "deliveries": 16, "drops": 12, "error": 12}
-COLUMNS_OF_FILTERS = {"subscribers": 15}
+COLUMNS = {"messages": 11, "bytes": 14, "deliveries": 12, "drops": 9, "error": 9}
+COLUMNS_OF_FILTERS = {"subscribers": 12}
 
 
 class NoAnswer(Exception):
@@ -93,10 +93,10 @@ def _understood(status: int, body: bytes) -> dict[str, Any]:
         answer = json.loads(body)
     except ValueError:
         answer = None
-    if not isinstance(answer, dict):
+    if isinstance(answer, dict) and "error" in answer:
+        raise NoAnswer(f"refused: {printable(str(answer['error']))}")
+    if status != 200 or not isinstance(answer, dict) or "topics" not in answer:
         raise NoAnswer(f"HTTP status {status}, and nothing that pushd would say")
-    if status != 200:
-        raise NoAnswer(f"refused: {printable(str(answer.get('error', status)))}")
     return answer
 
 
@@ -119,16 +119,15 @@ def clipped(text: str, width: int) -> str:
 
 def lines(report: dict[str, Any], width: int) -> Iterator[str]:
     """An answer of the gateway as lines that are at most so wide."""
-    filters = report.get("by") == "subscribers"
+    filters = report["by"] == "subscribers"
     columns = COLUMNS_OF_FILTERS if filters else COLUMNS
     name = "filter" if filters else "topic"
-    yield clipped(printable(f"by {report.get('by')}, {report.get('window')}"), width)
-    yield clipped("".join(f"{column.upper():>{wide}}" for column, wide in columns.items()), width) + (
-        f"  {name.upper()}"
-    )
-    for topic in report.get("topics", ()):
-        figures = "".join(f"{int(topic.get(column, 0)):>{wide},}" for column, wide in columns.items())
-        yield clipped(f"{figures}  {printable(str(topic.get(name)))}", width)
+    yield clipped(printable(f"by {report['by']}, {report['window']}"), width)
+    titles = "".join(f"{column.upper():>{wide}}" for column, wide in columns.items())
+    yield clipped(f"{titles}  {name.upper()}", width)
+    for topic in report["topics"]:
+        figures = "".join(f"{topic[column]:>{wide},}" for column, wide in columns.items())
+        yield clipped(f"{figures}  {printable(topic[name])}", width)
 
 
 class Screen:

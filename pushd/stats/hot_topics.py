@@ -91,8 +91,7 @@ class Window:
         """The topics with the most of a measure, and what is known of them: the most first."""
         totals: dict[str, int] = {}
         for board in self._boards:
-            for name, counted, _ in board[by]:
-                totals[name] = totals.get(name, 0) + counted
+            board[by].add_up(totals)
         best = nlargest(count, totals.items(), key=itemgetter(1))
         return [self._figures(name, by) for name, _ in best]
 
@@ -123,7 +122,7 @@ class HotTopics:
         self._ticks = 0
         self._ticking = LoopingCall.withCount(self._tick)
         self._ticking.clock = clock
-        # One piece per turn of the reactor: a millisecond or two, then others are served.
+        # One piece for one window per turn of the reactor: a millisecond or two, then others are served.
         self._cooperator = Cooperator(lambda: lambda: True, partial(clock.callLater, 0))
         self._waiters: list[Deferred[None]] = []
         tally.collector = self
@@ -170,8 +169,10 @@ class HotTopics:
 
     def _steps(self) -> Iterator[None]:
         for piece in self._tally.pieces():
-            self.take(piece)
-            yield
+            named = _named(piece)
+            for window in self._windows.values():
+                window.add(named)
+                yield
 
     def _collected(self, result: object) -> None:
         if isinstance(result, Failure) and not result.check(SchedulerStopped):
@@ -185,10 +186,10 @@ class HotTopics:
         self.collect()
 
     def take(self, piece: list[Counts]) -> None:
-        """Count what happened at some topics. The broker's own are left out: they tell of all others."""
-        piece = [_shortened(counts) for counts in piece if not counts.topic.startswith("$SYS/")]
+        """See `pushd.broker.tally.Collector`."""
+        named = _named(piece)
         for window in self._windows.values():
-            window.add(piece)
+            window.add(named)
 
     def _tick(self, ticks: int) -> Deferred[None]:
         """:param ticks: how many there should have been since the last: more than one after a long sleep."""
@@ -212,5 +213,10 @@ def _shown(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…"
 
 
-def _shortened(counts: Counts) -> Counts:
-    return counts if len(counts.topic) <= LONGEST_NAME else counts._replace(topic=_shown(counts.topic))
+def _named(piece: list[Counts]) -> list[Counts]:
+    """By the names that are kept. The broker's own topics are left out: they tell of all others."""
+    return [
+        counts if len(counts.topic) <= LONGEST_NAME else counts._replace(topic=_shown(counts.topic))
+        for counts in piece
+        if not counts.topic.startswith("$SYS/")
+    ]

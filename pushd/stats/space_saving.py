@@ -19,7 +19,6 @@ taken from at least K + 1 names, each of which had it (Agarwal et al., "Mergeabl
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from operator import itemgetter
 from typing import NamedTuple
 
 
@@ -69,26 +68,36 @@ class SpaceSaving:
     def add_all(self, weights: Iterable[tuple[str, int]]) -> None:
         """Count many names, in a fifth of the time that one by one takes."""
         counts, inherited, floor, most = self._counts, self._inherited, self.floor, 2 * self.capacity
+        total = 0
         for name, weight in weights:
-            self.total += weight
+            total += weight
             if name in counts:
                 counts[name] += weight
                 continue
             if len(counts) >= most:
                 self.trim()
-                counts, inherited, floor = self._counts, self._inherited, self.floor
+                floor = self.floor
             counts[name] = floor + weight
             if floor:
                 inherited[name] = floor
+        self.total += total
 
     def trim(self) -> None:
         """Keep the `capacity` names with the highest counts; among equals, those that were there first."""
-        if len(self._counts) <= self.capacity:
+        counts, inherited = self._counts, self._inherited
+        if len(counts) <= self.capacity:
             return
-        ranked = sorted(self._counts.items(), key=itemgetter(1), reverse=True)
-        self.floor = ranked[self.capacity][1]
-        self._counts = dict(ranked[: self.capacity])
-        self._inherited = {name: self._inherited[name] for name in self._counts if name in self._inherited}
+        ranked = sorted(counts, key=counts.__getitem__, reverse=True)
+        self.floor = counts[ranked[self.capacity]]
+        for name in ranked[self.capacity :]:
+            del counts[name]
+            inherited.pop(name, None)
+
+    def add_up(self, totals: dict[str, int]) -> None:
+        """Add what was certainly added of each name to what is there."""
+        inherited = self._inherited
+        for name, count in self._counts.items():
+            totals[name] = totals.get(name, 0) + count - inherited.get(name, 0)
 
     def of(self, name: str) -> Counted:
         """What there is to say of a name; of one that is not there, that it may be up to the floor."""
