@@ -20,6 +20,7 @@ from pushd.gateway.events import Streams
 from pushd.gateway.follows import FollowPages
 from pushd.gateway.guards import Guard
 from pushd.gateway.im import ImPages
+from pushd.gateway.listen import ListenPage
 from pushd.gateway.pages import Quoted
 from pushd.gateway.rules import RuleFile, RulePages
 from pushd.gateway.status import Status, status_pages
@@ -66,6 +67,7 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
         b"console": Console(),
         b"v1/clients": Quoted(_resource(ClientPages(guard, desk.broker, time.time, desk.soon))),
         b"v1/im": Quoted(_resource(ImPages(guard, publisher, publisher, streams, time.time))),
+        b"v1/listen": _resource(ListenPage(guard, publisher, streams, time.time)),
         b"v1/users": UserPages(
             _resource(AccountPages(guard, lambda: desk.people.people, desk.accounts.make_hash, time.time)),
             {b"follows": _resource(FollowPages(guard, lambda: desk.people.people))},

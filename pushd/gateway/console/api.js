@@ -47,12 +47,13 @@ export const segment = (text) => encodeURIComponent(text);
 
 const AGAIN_MS = 3000;
 
-// Server-sent events until `signal` is aborted. EventSource cannot send a login as a header; this reads the same
-// format, and comes back when the connection is lost.
-export async function listen(path, signal, take) {
+// Server-sent events until `signal` is aborted; `begun` is called each time that the stream is open. EventSource
+// cannot send a login as a header; this reads the same format, and comes back when the connection is lost.
+export async function listen(path, signal, take, begun = () => {}) {
   while (!signal.aborted) {
     try {
       const answer = await send(path, {signal, headers: {Accept: "text/event-stream"}});
+      begun();
       for await (const event of events(answer.body)) take(event);
     } catch (problem) {
       if (signal.aborted) return;

@@ -9,12 +9,13 @@ const PAGE = 100;
 export async function clients({place, complain}) {
   const list = element("div", {id: "clients"});
   const after = [""];
+  let next = null;
   const draw = async () => {
     const query = new URLSearchParams({after: after[after.length - 1], limit: PAGE});
     const answer = await ask(`v1/clients?${query}`);
     back.disabled = after.length === 1;
-    more.disabled = answer.clients.length < PAGE;
-    more.dataset.after = answer.clients.at(-1)?.client_id ?? "";
+    more.disabled = answer.next === null;
+    next = answer.next;
     list.replaceChildren(rows(answer.clients));
   };
   const redraw = () => draw().catch(complain);
@@ -25,7 +26,7 @@ export async function clients({place, complain}) {
   const back = element("button", {class: "quiet", type: "button", click: turn(() => after.pop())}, "Back");
   const more = element(
     "button",
-    {class: "quiet", type: "button", click: turn(() => after.push(more.dataset.after))},
+    {class: "quiet", type: "button", click: turn(() => after.push(next))},
     "More",
   );
   const wanted = element("input", {placeholder: "Client id"});
@@ -48,15 +49,13 @@ function rows(answer) {
       {title: "User", cell: (row) => row.username ?? "–"},
       {title: "", cell: (row) => (row.connected ? "connected" : "away")},
       {title: "Address", cell: (row) => row.address ?? "–"},
-      {title: "Subscriptions", number: true, cell: (row) => number(subscriptionCount(row))},
+      {title: "Subscriptions", number: true, cell: (row) => number(row.subscriptions)},
       {title: "Waiting", number: true, cell: (row) => number(row.queued_messages)},
     ],
     answer,
     "There are no clients.",
   );
 }
-
-const subscriptionCount = (row) => (Array.isArray(row.subscriptions) ? row.subscriptions.length : row.subscriptions);
 
 const PROTOCOLS = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"};
 

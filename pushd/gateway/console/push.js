@@ -53,7 +53,9 @@ function watcher(list, topic, signal, complain) {
     watching = new AbortController();
     list.replaceChildren();
     const path = `v1/listen?${new URLSearchParams({filter: filter.value})}`;
-    listen(path, watching.signal, (message) => add(list, message)).catch(complain);
+    list.dataset.watching = "";
+    const begun = () => (list.dataset.watching = filter.value);
+    listen(path, watching.signal, (message) => add(list, message), begun).catch(complain);
   };
   signal.addEventListener("abort", () => watching.abort());
   watch();
