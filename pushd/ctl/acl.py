@@ -7,7 +7,8 @@
     allowed: conf/acl:26: pattern readwrite users/%u/#
 
 The server is not asked and need not run: what counts is what is in the files now, which a running server has
-read at its start or at the last SIGHUP.
+read at its start or at the last SIGHUP. If the rules ask for the user's friends, they are read from where the
+settings file says that they are kept.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pushd.auth.acl_file import ACCESSES, AclFile, Unlisted
-from pushd.auth.acl_tree import AclLine, Substitution
+from pushd.auth.acl_tree import NO_FRIENDS, AclLine, Substitution
 from pushd.auth.dollar_topics import is_closed
 from pushd.auth.security_file import SecurityFileError
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
 from pushd.config.settings import ListenerSettings, SecuritySettings
+from pushd.ctl.friends import friends_of
+from pushd.ctl.people import are_kept, ask_people
 from pushd.mqtt.errors import MalformedPacket
 from pushd.mqtt.topics import check_filter, check_name, split_shared
+from pushd.people.interfaces import Friends, PeopleUnavailable
 
 ALLOWED, DENIED, UNANSWERED = 0, 1, 2  # exit statuses
 ANONYMOUS = "-"
@@ -73,12 +77,14 @@ class Rules:
     substitution: Substitution
     checks_subscribe: bool
     plugins: bool = False  # whether there are some, who may decide first
+    friends: Friends | None = None  # the asker's; None if nobody can say
 
     def explain(self, question: Question, substitution: Substitution) -> AclLine | Unlisted | None:
         """:return: what decides; ``None`` if nothing does, and everything is allowed."""
         access = ACCESSES[question.access]
         if self.acl is not None:
-            return self.acl.explain(question.asker, access, question.topic, substitution)
+            friends = self.friends or NO_FRIENDS
+            return self.acl.explain(question.asker, access, question.topic, substitution, friends)
         return Unlisted.CLOSED if is_closed(access, question.topic) else None
 
 
@@ -90,8 +96,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         question = _question(options)
-        rules = _rules(options)
-    except (NoAnswer, SecurityFileError, ConfigError) as problem:
+        rules = _rules(options, question.asker.username)
+    except (NoAnswer, SecurityFileError, ConfigError, PeopleUnavailable) as problem:
         print(f"pushctl acl check: {problem}", file=sys.stderr)
         return UNANSWERED
     return _answer(rules, question)
@@ -108,6 +114,8 @@ def _answer(rules: Rules, question: Question) -> int:
         otherwise = rules.explain(question, other)
         if _allows(otherwise) != _allows(found):
             print(f"note: with acl_substitution {other.value} it would be {_said(rules, otherwise)}")
+    if rules.friends is None and rules.acl is not None and rules.acl.uses_friends:
+        print("note: with --acl nobody has friends; -c CONF says where they are kept")
     if rules.plugins:
         print("note: the server asks plugins, too; they are not asked here")
     return ALLOWED if _allows(found) else DENIED
@@ -175,19 +183,27 @@ def _question(options: argparse.Namespace) -> Question:
     return Question(Asker(options.client_id, username), options.access, topic)
 
 
-def _rules(options: argparse.Namespace) -> Rules:
+def _rules(options: argparse.Namespace, username: str | None) -> Rules:
     """
+    :param username: whose friends they may ask for.
     :raises NoAnswer: there are several, and nothing says which are meant.
-    :raises SecurityFileError: as `AclFile.read`; ConfigError as `read_settings`.
+    :raises SecurityFileError: as `AclFile.read`; ConfigError as `read_settings`; PeopleUnavailable: its
+        friends cannot be read.
     """
     if options.acl is not None:
         return Rules(AclFile.read(options.acl), Substitution.WHOLE_LEVELS, checks_subscribe=True)
-    security = _security(read_settings(options.config).listeners, options.listener)
+    settings = read_settings(options.config)
+    security = _security(settings.listeners, options.listener)
+    acl = None if security.acl_file is None else AclFile.read(security.acl_file)
+    friends = NO_FRIENDS
+    if acl is not None and acl.uses_friends and username is not None and are_kept(settings):
+        friends = ask_people(settings, friends_of(username))
     return Rules(
-        None if security.acl_file is None else AclFile.read(security.acl_file),
+        acl,
         Substitution(security.acl_substitution),
         security.acl_check_subscribe,
         bool(security.plugins),
+        friends,
     )
 
 
