@@ -28,6 +28,7 @@ COMMANDS = {
     "first-run": Command(
         "pushd.ctl.first_run", "make certificates and a user, show what to try (`make run`)"
     ),
+    "friends": Command("pushd.ctl.friends", "keep who follows whom: %f and %F in rules"),
     "passwd": Command("pushd.ctl.passwd", "edit a password file, with mosquitto_passwd's flags"),
     "top": Command("pushd.ctl.top", "show the hottest topics of a running server"),
     "route": Command("pushd.ctl.route", "say where the routing rules would send a message"),
