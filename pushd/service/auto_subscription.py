@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -195,22 +195,25 @@ class AutoSubscription:
             del self._again[session]
 
     async def _ask(self, session: Session) -> Known:
+        """What the keeper says about a session's user, or what is known without it when its time is over."""
         people, username = self._people, session.username
         if people is None or not username:
             return NOTHING
-        wants_friends = self._rules.wants_friends(username)
-        friends: Deferred[Friends] = people.friends(username) if wants_friends else succeed(NOBODY)
-        asked: Deferred[Any] = gatherResults([people.subscriptions(username), friends], consumeErrors=True)
+        answer = Deferred.fromCoroutine(self._ask_people(people, username))
+        if not answer.called:
+            answer.addTimeout(PATIENCE_S, self._reactor)
         try:
-            listed, its_friends = await asked.addTimeout(PATIENCE_S, self._reactor)
+            return await answer
         except (PeopleUnavailable, TimeoutError):
             self._ask_again(session)
-            return Known(is_all=False)
         except Exception:
-            failure = Failure()
-            log.failure("The subscriptions of {name!r} could not be read", failure, name=username)
-            return Known(is_all=False)
-        return Known(listed, its_friends)
+            log.failure("The subscriptions of {name!r} could not be read", name=username)
+        return Known(is_all=False)
+
+    async def _ask_people(self, people: IPeople, username: str) -> Known:
+        listed = await people.subscriptions(username)
+        friends = await people.friends(username) if self._rules.wants_friends(username) else NOBODY
+        return Known(listed, friends)
 
     async def _compare(self, session: Session, known: Known) -> None:
         wishes = self._rules.wishes(session.username, session.client_id, known.friends, known.listed)
