@@ -395,9 +395,7 @@ OURS = (
     Option("redis_url", RedisUrl(), None, G, repeat=ONCE),
     Option("autosubscribe_file", PATH, None, G, HUP, repeat=ONCE),
     Option("routes_file", PATH, None, G, HUP, repeat=ONCE),
-    Option(
-        "hot_topics", Integer(0, 100_000, unit="topics"), 1000, G, status=LATER, note="topics are not counted"
-    ),
+    Option("hot_topics", Integer(0, 5000, unit="topics"), 1000, G),
     Option("status_database", MySqlUrl(), None, G, repeat=ONCE),
 )
 

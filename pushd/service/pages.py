@@ -19,6 +19,7 @@ from pushd.gateway.console import Console
 from pushd.gateway.events import Streams
 from pushd.gateway.follows import FollowPages
 from pushd.gateway.guards import Guard
+from pushd.gateway.hot import HotTopicPages, HotTopics
 from pushd.gateway.im import ImPages
 from pushd.gateway.listen import ListenPage
 from pushd.gateway.pages import Quoted
@@ -44,6 +45,7 @@ class Desk(NamedTuple):
     :ivar status: of this process.
     :ivar people: who keeps accounts and friends.
     :ivar accounts: who logs in by them.
+    :ivar hot_topics: who counts; ``None`` if nobody does.
     """
 
     broker: Broker
@@ -53,6 +55,7 @@ class Desk(NamedTuple):
     status: Status
     people: PeopleOffice
     accounts: AccountLogins
+    hot_topics: HotTopics | None
 
 
 def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
@@ -72,6 +75,7 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
             _resource(AccountPages(guard, lambda: desk.people.people, desk.accounts.make_hash, time.time)),
             {b"follows": _resource(FollowPages(guard, lambda: desk.people.people))},
         ),
+        b"v1/topics": _resource(HotTopicPages(guard, desk.hot_topics)),
         b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
     }
 

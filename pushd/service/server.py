@@ -35,6 +35,7 @@ from pushd.service.doors import Change, Doors, Shut
 from pushd.service.friends import SessionFriends
 from pushd.service.garbage import Collector
 from pushd.service.gate import Entrance, Gate
+from pushd.service.hot_topics import HotTopicsOffice
 from pushd.service.lateness import Lateness
 from pushd.service.listening import CannotListen
 from pushd.service.logs import LogFileError, LogObserver, install
@@ -110,6 +111,7 @@ class Server(Service):
             interval_s=settings.sys_interval_s,
             clock=reactor,
         )
+        self.hot_topics = HotTopicsOffice(self.broker, settings, reactor)
         self.status = StatusOffice(
             self.broker.counters,
             self._gauges,
@@ -184,6 +186,7 @@ class Server(Service):
             self.status,
             self.people,
             self.accounts,
+            self.hot_topics.hot_topics,
         )
         return make_pages(guard, publisher, desk)
 
@@ -262,6 +265,7 @@ class Server(Service):
             log.warn("{warning}", warning=warning)
         self._log.publish_with(partial(self.broker.announce, retain=False))
         self.sys_topics.start()
+        self.hot_topics.start()
         self.status.start()
         self._memory_guard.start()
         self._collector.start()
@@ -309,6 +313,7 @@ class Server(Service):
         super().stopService()
         self._notifier.stopping()
         self.sys_topics.stop()
+        self.hot_topics.stop()
         self._subscribing.stop()
         self._lateness.stop()
         self._collector.stop()
@@ -399,6 +404,7 @@ class Server(Service):
         self.broker.use_routing(read.files.routing)
         self._subscribing.use(settings, read.files.subscribing)
         self.sys_topics.set_interval(settings.sys_interval_s)
+        self.hot_topics.use(settings)
         self.broker.access_rules_changed()
         self.friends.look_again()
         self._tell_changed(read, unchanged)
