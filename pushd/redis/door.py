@@ -15,12 +15,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import txredisapi  # type: ignore[import-untyped]  # it has no type hints
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from cryptography import x509
+from OpenSSL import SSL
+from OpenSSL.crypto import X509
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.ssl import (
+    Certificate,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
 from twisted.python.failure import Failure
 
 from pushd.redis.errors import BadUrl, RedisRefused, RedisUnavailable
@@ -29,6 +38,9 @@ from pushd.redis.script import Script
 from pushd.redis.url import Address, parse_url
 
 TIMEOUT_S = 2.0
+
+# A host may have several addresses. This is also how long Twisted takes to notice that all have refused.
+NEXT_ADDRESS_S = 0.05
 
 Word = str | bytes | int
 Command = Sequence[Word]
@@ -122,17 +134,42 @@ class Door:
 
     def _connect(self) -> Deferred[Any]:
         connecting: Deferred[Any] = Deferred.fromCoroutine(self._greet())
-        return connecting.addTimeout(self._timeout_s, self._clock).addErrback(self._translated)
+        return connecting.addTimeout(self._timeout_s, self._clock).addErrback(_why_not)
 
     async def _greet(self) -> Any:
         """Say who we are, and see that Redis is at work."""
         connection: Any = await self._endpoint.connect(_Protocols(self._clock))
         try:
             await _all(connection, [*_introduction(self.address), ["PING"]])
-        except BaseException:
+        except BaseException as problem:
             connection.transport.abortConnection()
-            raise
+            raise connection.tls_error or problem from None
         return connection
+
+
+def _why_not(failure: Failure) -> Failure:
+    """The reason why a connection was not made, in few words."""
+    if isinstance(failure.value, FirstError):
+        failure = failure.value.subFailure
+    if failure.check(TookTooLong, ConnectingCancelledError, CancelledError):
+        return Failure(RedisUnavailable("it does not answer"))
+    return failure
+
+
+class _Connection(txredisapi.RedisProtocol):  # type: ignore[misc]  # it has no type hints
+    """
+    One that says more of its end.
+
+    :ivar tls_error: why TLS did not come about, such as "certificate verify failed"; ``None`` if it did.
+    """
+
+    tls_error: RedisUnavailable | None = None
+
+    def connectionLost(self, why: Failure) -> None:
+        if isinstance(why.value, SSL.Error) and why.value.args:
+            reasons = (str(reason) for *_, reason in why.value.args[0])
+            self.tls_error = RedisUnavailable(f"TLS: {', '.join(reasons)}")
+        super().connectionLost(why)
 
 
 class _Protocols(Factory):
@@ -144,7 +181,7 @@ class _Protocols(Factory):
         self._clock = clock
 
     def buildProtocol(self, addr: Any) -> Any:
-        protocol = txredisapi.RedisProtocol(charset=None, convertNumbers=False)
+        protocol = _Connection(charset=None, convertNumbers=False)
         protocol.callLater = self._clock.callLater  # it would take the process's own reactor
         return protocol
 
@@ -176,24 +213,21 @@ def _executed(answers: list[Any]) -> list[Any]:
 def _endpoint(address: Address, reactor: Any, timeout_s: float) -> IStreamClientEndpoint:
     if address.path:
         return UNIXClientEndpoint(reactor, address.path, timeout=timeout_s)
-    endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout_s)
+    endpoint = HostnameEndpoint(
+        reactor, address.host, address.port, timeout=timeout_s, attemptDelay=NEXT_ADDRESS_S
+    )
     if not address.tls:
         return endpoint
     return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=_trusted(address)), endpoint)
 
 
 def _trusted(address: Address) -> Any:
-    from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
-
     if address.ca_file is None:
         return platformTrust()
     try:
         with open(address.ca_file, "rb") as file:
             pem = file.read()
-        end = b"-----END CERTIFICATE-----"
-        texts = [part + end for part in pem.split(end)[:-1]]
-        return trustRootFromCertificates([Certificate.loadPEM(text) for text in texts])
-    except Exception as problem:
-        raise BadUrl(
-            f"the URL of Redis names a file of certificates that cannot be used: {problem}"
-        ) from problem
+        certificates = x509.load_pem_x509_certificates(pem)
+    except (OSError, ValueError) as problem:
+        raise BadUrl(f"{address.ca_file} cannot be used as certificates for Redis: {problem}") from problem
+    return trustRootFromCertificates([Certificate(X509.from_cryptography(each)) for each in certificates])

@@ -153,7 +153,7 @@ class PeopleContract(SynchronousTestCase):
         self.assertEqual(self.wait(self.people.friends("cleo")), Friends())
 
     def check_nobody_is(self, name: str) -> None:
-        """There is no account, there are no friends, there is no list, and the next connection is the first."""
+        """There is no account, no friends and no list, and the next connection is the first one ever."""
         self.assertIsNone(self.wait(self.people.account(name)))
         self.assertNotIn(name, [account.username for account in self.wait(self.people.accounts())])
         self.assertEqual(self.wait(self.people.friends(name)), Friends())
@@ -296,5 +296,6 @@ class PeopleContract(SynchronousTestCase):
             expected = self.successResultOf(getattr(memory, name)(*arguments))
             self.assertEqual(self.wait(getattr(people, name)(*arguments)), expected, (name, arguments))
         changes = self.wait(people.changes())
-        self.assertEqual(set(changes), set(self.successResultOf(memory.changes())))
+        expected = self.successResultOf(memory.changes())
+        self.assertEqual(set(changes), set(expected))
         self.assertEqual(len(changes), len(set(changes)))

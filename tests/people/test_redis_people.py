@@ -16,6 +16,7 @@ from pushd.people.memory import EVERYTHING
 from pushd.people.redis_people import RedisPeople
 from pushd.redis.door import Door, connect
 from tests.people.contract import PeopleContract
+from tests.redis.lines import log_lines
 from tests.redis.loop import Loop
 from tests.redis.server import RedisServer, shared_server
 
@@ -218,6 +219,7 @@ class AwayTests(InRedis):
         self.addCleanup(self.server.stop)
         self.away = RedisPeople(self.connected(self.server, timeout_s=0.3))
         self.away.open()
+        self.lines = log_lines(self)
         self.wait(self.away.keep_account(Account("ada", "$7$x")))
 
     def check_unavailable(self) -> None:
@@ -250,5 +252,7 @@ class AwayTests(InRedis):
         people.open()
         self.assertRaises(PeopleUnavailable, self.wait, people.changes())
         self.server.start()
+        # For both who have a connection to it.
+        self.loop.wait_until(lambda: self.lines.count(f"Redis at 127.0.0.1:{self.server.port} is back") == 2)
         self.assertEqual(self.wait(people.changes()), EVERYTHING)
         self.assertEqual(self.wait(people.changes()), [])

@@ -62,8 +62,8 @@ class Loop:
             if is_so():
                 return
             assert time.monotonic() < deadline, "it takes too long"
-            timeout_s = self.reactor.timeout()
-            self.reactor.doIteration(LOOK_S if timeout_s is None else min(timeout_s, LOOK_S))
+            idle_s = self.reactor.timeout()  # until the next timer; None: there is none
+            self.reactor.doIteration(LOOK_S if idle_s is None else min(idle_s, LOOK_S))
 
     def close(self) -> None:
         """End its threads, and let go of its descriptors."""

@@ -30,16 +30,25 @@ class RedisServer:
 
     :param options: further ones of the command line, such as ``("--requirepass", "secret")``.
     :param persistent: whether what is in it survives `stop`.
+    :param tls: whether it speaks TLS too, with ``server.pem``, ``server.key`` and ``ca.pem`` in `directory`.
     :ivar port: of the loopback address.
+    :ivar tls_port: the same for TLS.
     :ivar path: of its Unix socket.
     """
 
-    def __init__(self, directory: Path, *options: str, persistent: bool = False) -> None:
+    def __init__(self, directory: Path, *options: str, persistent: bool = False, tls: bool = False) -> None:
         self.port = free_port()
+        self.tls_port = free_port() if tls else 0
         self.path = str(directory / "redis.sock")
         self._directory = directory
         keeping = ("--appendonly", "yes") if persistent else ("--appendonly", "no")
-        self._options = (*keeping, *options)
+        encrypting: tuple[str, ...] = (
+            ("--tls-port", str(self.tls_port), "--tls-auth-clients", "no") if tls else ()
+        )
+        files = {"cert": "server.pem", "key": "server.key", "ca-cert": "ca.pem"} if tls else {}
+        for option, name in files.items():
+            encrypting += (f"--tls-{option}-file", str(directory / name))
+        self._options = (*keeping, *encrypting, *options)
         self._program: Program | None = None
         self.start()
 
