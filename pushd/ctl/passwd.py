@@ -119,7 +119,7 @@ def read_arguments(arguments: Sequence[str]) -> Command:
     return Command(
         path=words[0],
         username=_checked_username(words[1]) if len(words) > 1 else "",
-        password=_checked_password(words[2]) if len(words) > 2 else None,
+        password=checked_password(words[2]) if len(words) > 2 else None,
         action=next((action for flag, action in ACTION_OF_FLAG.items() if flag in flags), "set"),
         hash_name=hash_name,
         iterations=_checked_iterations(flags.get("-I", str(DEFAULT_ITERATIONS)), hash_name),
@@ -149,7 +149,8 @@ def _checked_username(username: str) -> str:
     return username
 
 
-def _checked_password(password: str) -> str:
+def checked_password(password: str) -> str:
+    """:raises PasswdError: no client can show this."""
     if not password:
         raise PasswdError("the password is empty")
     if len(os.fsencode(password)) > MAX_PASSWORD_BYTES:
@@ -271,9 +272,17 @@ def _scram_hash(username: str, password: bytes, iterations: int) -> ScramHash:
 
 
 def _password(command: Command) -> str:
-    if command.password is not None:
-        return command.password
-    password = _checked_password(_ask("Password: "))
+    return ask_password() if command.password is None else command.password
+
+
+def ask_password(of: str = "") -> str:
+    """
+    A new password, from whoever sits at the terminal, or from two lines of standard input.
+
+    :param of: whose it will be, if that is not clear.
+    :raises PasswdError: it is none, or not the same twice.
+    """
+    password = checked_password(_ask(f"Password{of}: "))
     if _ask("Reenter password: ") != password:
         raise PasswdError("the passwords do not match")
     return password
