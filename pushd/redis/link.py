@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from pushd.redis.errors import RedisUnavailable
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 5.0
+GOODBYE_S = 1.0
 
 # What a connection is made with: fires with a protocol of txredisapi that is ready to be asked.
 Connect = Callable[[], Deferred[Any]]
@@ -85,10 +86,14 @@ class Link:
         waiting, self._waiting = self._waiting, {}
         for one in waiting:
             one.errback(RedisUnavailable(f"the connection to Redis at {self._name} was closed"))
-        if self._connection is None:
-            return succeed(None)
-        closed: Deferred[None] = self._connection.whenDisconnected().addCallback(lambda _: None)
-        self._connection.transport.loseConnection()
+        return succeed(None) if self._connection is None else self._hang_up(self._connection)
+
+    def _hang_up(self, connection: Any) -> Deferred[None]:
+        """A Redis that is frozen may never say goodbye; TLS would wait for that."""
+        cut = self._clock.callLater(GOODBYE_S, connection.transport.abortConnection)
+        closed: Deferred[None] = connection.whenDisconnected()
+        closed.addCallback(lambda _: cut.cancel() if cut.active() else None)
+        connection.transport.loseConnection()
         return closed
 
     # Trying

@@ -29,12 +29,17 @@ def make_people(settings: Settings, reactor: Any, in_thread: Callable[..., Defer
     In Redis if the settings name one, else in a file beside the store. Nothing is opened yet.
 
     :param in_thread: calls a function, with arguments, where it may wait for the disk.
+    :raises PeopleUnavailable: the settings name certificates for Redis that cannot be read.
     """
     if settings.redis_url is not None:
         from pushd.people.redis_people import RedisPeople
         from pushd.redis.door import connect
+        from pushd.redis.errors import BadUrl
 
-        return RedisPeople(connect(settings.redis_url, reactor))
+        try:
+            return RedisPeople(connect(settings.redis_url, reactor))
+        except BadUrl as problem:
+            raise PeopleUnavailable(f"redis_url: {problem}") from problem
     from pushd.people.sqlite import SqlitePeople
 
     return SqlitePeople(os.path.join(settings.persistence_location, FILE), in_thread)

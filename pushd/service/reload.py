@@ -23,6 +23,7 @@ from pushd.config.errors import ConfigError
 from pushd.config.options import OPTIONS, Status
 from pushd.config.settings import Settings
 from pushd.mqtt.codes import ReasonCode
+from pushd.people.interfaces import PeopleUnavailable
 from pushd.plugins.loading import PluginError
 from pushd.rules.rule_file import RuleFileError
 from pushd.service.assembly import ReadFiles, read_files
@@ -41,6 +42,7 @@ REASONS = (
     TlsFileError,
     PluginError,
     RuleFileError,
+    PeopleUnavailable,
     CannotListen,
     LogFileError,
 )

@@ -22,6 +22,7 @@ from pushd.auth.security_file import SecurityFileError
 from pushd.config.errors import ConfigError, quoted
 from pushd.config.reader import read_settings
 from pushd.config.settings import Settings
+from pushd.people.interfaces import PeopleUnavailable
 from pushd.plugins.loading import PluginError
 from pushd.rules.rule_file import RuleFileError
 from pushd.service.logs import LogFileError, make_observer, with_twistd_flags
@@ -111,7 +112,14 @@ def make_server(options: Options) -> IService:
             log=make_observer(settings.log, verbose=bool(options["verbose"]), quiet=bool(options["quiet"])),
             read_again=lambda: _with_flags(options, read_settings(options["config"], options["ports"])),
         )
-    except (SecurityFileError, TlsFileError, PluginError, RuleFileError, LogFileError) as problem:
+    except (
+        SecurityFileError,
+        TlsFileError,
+        PluginError,
+        RuleFileError,
+        PeopleUnavailable,
+        LogFileError,
+    ) as problem:
         refuse_to_start(problem)
 
 

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.redis.errors import RedisUnavailable
-from pushd.redis.link import FIRST_DELAY_S, LONGEST_DELAY_S, Link
+from pushd.redis.link import FIRST_DELAY_S, GOODBYE_S, LONGEST_DELAY_S, Link
 from tests.redis.lines import log_lines
 
 
@@ -140,6 +140,15 @@ class LinkTests(SynchronousTestCase):
         self.successResultOf(self.link.close())
         self.assertTrue(wire.gone.called)
         self.assertEqual((self.clock.getDelayedCalls(), self.lines), ([], []))
+
+    def test_closed_without_a_goodbye(self) -> None:
+        """The end of the process does not wait for a Redis that is frozen."""
+        wire = self.up()
+        wire.loseConnection = lambda: None  # type: ignore[method-assign]
+        closed = self.link.close()
+        self.assertNoResult(closed)
+        self.clock.advance(GOODBYE_S)
+        self.successResultOf(closed)
 
     def test_closed_while_it_is_tried(self) -> None:
         """The attempt ends with it."""
