@@ -76,7 +76,8 @@ def in_mysql(url: str, reactor: Any) -> History:
         cp_max=1,
         cp_reactor=reactor,
     )
-    place = f"database {database} at {parts.hostname}:{port}"
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+    place = f"database {database} at {host}:{port}"
     return History(pool, Tables("%s", schema.steps()), place, reactor.seconds)
 
 

@@ -136,12 +136,14 @@ class Sampler:
         figures = self._held(gauges, process, machine) | self._commit_times(before, now)
         if before is not None:
             figures |= _rates(before, now)
-        self._before, self.gauges = now, gauges
-        sample = Sample(at, tuple(map(figures.get, NAMES)), _since(before, now))
-        self.latest = sample
-        # What is about a moment only, as after the start, would be a row of noise.
-        if before is not None and now.at_s - before.at_s >= SAMPLE_S / 2:
-            self._keep(sample)
+        self.gauges = gauges
+        self.latest = Sample(at, tuple(map(figures.get, NAMES)), _since(before, now))
+        if before is None:
+            self._before = now
+        elif now.at_s - before.at_s >= SAMPLE_S / 2:
+            self._before = now
+            self._keep(self.latest)
+        # Otherwise, just after the start, it would be a row of noise; the next one is about this time too.
 
     def _totals(self, process: ProcessReading, machine: MachineReading) -> Totals:
         counters = self._counters
