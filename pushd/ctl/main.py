@@ -25,6 +25,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "acl": Command("pushd.ctl.acl", "say which line of the ACL file decides about a client and a topic"),
     "certs": Command("pushd.ctl.certs", "make, issue and revoke certificates"),
+    "chat": Command("pushd.ctl.chat", "talk to another user, line by line"),
     "first-run": Command(
         "pushd.ctl.first_run", "make certificates and a user, show what to try (`make run`)"
     ),
