@@ -155,7 +155,7 @@ class Screen:
         width, height = self._size()
         rows = list(lines(report, width))[: height - 1 - bool(complaint)]
         rows += [clipped(printable(complaint), width)] if complaint else []
-        self._write(TOP_LEFT + "".join(f"{row}{REST_OF_LINE}\n" for row in rows) + REST_OF_SCREEN)
+        self._write(TOP_LEFT + "".join(f"{REST_OF_LINE}{row}\n" for row in rows) + REST_OF_SCREEN)
 
 
 def _positive(text: str) -> int:
