@@ -6,10 +6,13 @@ import os
 import shutil
 import tempfile
 import threading
+from collections.abc import Callable
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -30,6 +33,9 @@ _FLAGS = (
     "--disable-sync",
 )
 _BETWEEN_LOOKS_S = 0.05
+
+# What a page that is being drawn anew may say of an element.
+_NOT_YET = (NoSuchElementException, StaleElementReferenceException)
 
 
 class Browser:
@@ -67,6 +73,45 @@ class Browser:
     def type(self, selector: str, text: str) -> None:
         """Into a field; ``\\n`` sends the form."""
         self._driver.find_element(By.CSS_SELECTOR, selector).send_keys(text)
+
+    def click(self, selector: str) -> None:
+        """On the first element of this kind, as soon as it is there."""
+        self._wait(lambda driver: driver.find_element(By.CSS_SELECTOR, selector)).click()
+
+    def wait_for_text(self, selector: str, text: str) -> None:
+        """
+        Until some element of this kind shows the text.
+
+        :raises TimeoutException: none does.
+        """
+        self._wait(
+            lambda _: any(text in shown for shown in self.texts(selector)), f"no {text!r} in {selector}"
+        )
+
+    def attribute(self, selector: str, name: str) -> str:
+        """What the first element of this kind has for it, as soon as it is there."""
+        element = self._wait(lambda driver: driver.find_element(By.CSS_SELECTOR, selector))
+        return str(element.get_attribute(name))
+
+    def run(self, script: str) -> Any:
+        """What a function body in JavaScript returns."""
+        return self._driver.execute_script(script)
+
+    def resize(self, width: int, height: int) -> None:
+        """To so many pixels."""
+        self._driver.set_window_size(width, height)
+
+    def save_screenshot(self, path: Path) -> None:
+        """As PNG."""
+        self._driver.save_screenshot(str(path))
+
+    def errors(self) -> list[str]:
+        """What the browser had to complain about since the last time: scripts, policies, requests."""
+        return [entry["message"] for entry in self._driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def _wait(self, condition: Callable[[Chrome], Any], problem: str = "") -> Any:
+        waiting = WebDriverWait(self._driver, DEADLINE_S, _BETWEEN_LOOKS_S, _NOT_YET)
+        return waiting.until(condition, problem)
 
     def close(self) -> None:
         self._driver.quit()

@@ -92,8 +92,7 @@ export async function client({place, words: [id], complain}) {
     try {
       await ask(`v1/clients/${segment(id)}${query}`, {method: "DELETE"});
       notice(`${id} was sent away.`);
-      if (query) location.hash = "#/clients";
-      else await draw();
+      location.hash = "#/clients"; // there may be nothing left of it to show here
     } catch (problem) {
       complain(problem);
     }

@@ -4,12 +4,14 @@ import {ask, listen} from "./api.js";
 import {element, notice} from "./dom.js";
 
 const MOST_SHOWN = 100;
-const PRIORITIES = {3: "default", 1: "lowest", 2: "low", 4: "high", 5: "urgent"};
+const PRIORITIES = [[3, "default"], [1, "lowest"], [2, "low"], [4, "high"], [5, "urgent"]];
+const QOS = [[1, "1"], [0, "0"], [2, "2"]];
+const RETAIN = [[0, "no"], [1, "yes"]];
 
 export async function push({place, words: [topic], signal, complain}) {
   const field = (name, attributes = {}) => element("input", {name, ...attributes});
   const choice = (name, options) =>
-    element("select", {name}, ...Object.entries(options).map(([value, text]) => element("option", {value}, text)));
+    element("select", {name}, ...options.map(([value, text]) => element("option", {value}, text)));
   const form = element(
     "form",
     {class: "sheet", id: "push", submit: (event) => send(event).catch(complain)},
@@ -20,8 +22,8 @@ export async function push({place, words: [topic], signal, complain}) {
       "div",
       {class: "row"},
       element("label", {}, "Priority", choice("priority", PRIORITIES)),
-      element("label", {}, "Quality of service", choice("qos", {1: "1", 0: "0", 2: "2"})),
-      element("label", {}, "Keep for later subscribers", choice("retain", {0: "no", 1: "yes"})),
+      element("label", {}, "Quality of service", choice("qos", QOS)),
+      element("label", {}, "Keep for later subscribers", choice("retain", RETAIN)),
     ),
     element("div", {}, element("button", {}, "Push")),
   );
@@ -39,7 +41,7 @@ async function send(event) {
   event.preventDefault();
   const {topic, title, message, priority, qos, retain} = Object.fromEntries(new FormData(event.target));
   const body = {topic, message, priority: Number(priority), ...(title ? {title} : {})};
-  const answer = await ask(`?qos=${qos}&retain=${retain}`, {method: "POST", body: JSON.stringify(body)});
+  const answer = await ask(`./?qos=${qos}&retain=${retain}`, {method: "POST", body: JSON.stringify(body)});
   notice(`Pushed as ${answer.id}.`);
 }
 
