@@ -16,9 +16,9 @@ from pushd.redis.door import Door, connect
 from pushd.redis.errors import BadUrl, RedisRefused, RedisUnavailable
 from pushd.redis.script import Script, unpacked
 from tests.processes import Program
-from tests.redis.lines import log_lines
 from tests.redis.loop import Loop
 from tests.redis.server import RedisServer, shared_server
+from tests.service.notes import Notes
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class DoorTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.loop = Loop()
         self.addCleanup(self.loop.close)
-        self.lines = log_lines(self)
+        self.lines = Notes(self).lines
 
     def open(self, url: str, timeout_s: float = 2.0) -> Door:
         door = connect(url, self.loop.reactor, timeout_s)
@@ -228,7 +228,7 @@ class AwayTests(DoorTestCase):
         for question in asked:
             problem = self.assertRaises(RedisUnavailable, self.wait, question)
             self.assertIn("refused", str(problem))
-        self.assertLess(time.monotonic() - began, 0.5)
+        self.assertLess(time.monotonic() - began, 1.5)
 
     def test_comes_back_in_time(self) -> None:
         """A question that waits is answered when Redis is back: a restart of it is not noticed by logins."""
@@ -253,7 +253,7 @@ class AwayTests(DoorTestCase):
         began = time.monotonic()
         server.stop()
         self.assertRaises(RedisUnavailable, self.wait, asked)
-        self.assertLess(time.monotonic() - began, 1.0)
+        self.assertLess(time.monotonic() - began, 1.5)
 
     def test_frozen(self) -> None:
         """It costs each who asks its time and no more, and one line; the next connection works."""
@@ -264,7 +264,7 @@ class AwayTests(DoorTestCase):
         for _ in range(2):
             began = time.monotonic()
             self.assertRaises(RedisUnavailable, self.wait, door.call("GET", "key"))
-            self.assertLess(time.monotonic() - began, 0.5)
+            self.assertLess(time.monotonic() - began, 1.5)
         server.resume()
         self.assertEqual(self.wait(door.call("GET", "key")), b"value")
         self.assertEqual(len(self.lines), 2)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.redis.errors import RedisUnavailable
 from pushd.redis.link import FIRST_DELAY_S, GOODBYE_S, LONGEST_DELAY_S, Link
-from tests.redis.lines import log_lines
+from tests.service.notes import Notes
 
 
 class Wire:
@@ -34,7 +34,7 @@ class LinkTests(SynchronousTestCase):
         self.clock = Clock()
         self.attempts: list[Deferred[Wire]] = []
         self.link = Link(self.connect, "there", self.clock)
-        self.lines = log_lines(self)
+        self.lines = Notes(self).lines
 
     def connect(self) -> Deferred[Wire]:
         self.attempts.append(Deferred())
