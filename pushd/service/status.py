@@ -33,17 +33,20 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-# In `persistence_location`.
-FILE = "status.db"
-
 
 def make_history(settings: Settings, reactor: Any) -> History:
     """Where the settings say. Nothing is opened before the reactor runs."""
     if settings.status_database is not None:
         return in_mysql(settings.status_database, reactor)
     if settings.persistence:
-        return in_file(os.path.join(settings.persistence_location, FILE), reactor)
+        return in_file(file_beside(settings.store_path), reactor)
     return in_memory(reactor)
+
+
+def file_beside(store_path: str) -> str:
+    """As ``pushd.db``, so ``status.db``: two stores in one folder have two histories."""
+    stem, ending = os.path.splitext(store_path)
+    return f"{stem.removesuffix('pushd')}status{ending}"
 
 
 class StatusOffice:

@@ -34,6 +34,8 @@ class PlaceTests(HistoryCase):
         assert (
             self.made(persistence=True, persistence_location="/var/lib/pushd/") == "/var/lib/pushd/status.db"
         )
+        place = self.made(persistence=True, persistence_location="a", persistence_file="b.db")
+        assert place == "a/b.status.db"
         assert self.made() == "memory"
         url = "mysql://pushd:secret@[::1]/our%20status"
         assert self.made(persistence=True, status_database=url) == "database our status at [::1]:3306"
