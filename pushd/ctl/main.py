@@ -31,6 +31,8 @@ COMMANDS = {
     ),
     "friends": Command("pushd.ctl.friends", "keep who follows whom: %f and %F in rules"),
     "passwd": Command("pushd.ctl.passwd", "edit a password file, with mosquitto_passwd's flags"),
+    "user": Command("pushd.ctl.users", "add, disable, remove and import accounts"),
+    "subscriptions": Command("pushd.ctl.subscriptions", "keep what the server subscribes a user to"),
     "top": Command("pushd.ctl.top", "show the hottest topics of a running server"),
     "route": Command("pushd.ctl.route", "say where the routing rules would send a message"),
 }

@@ -83,6 +83,7 @@ PASSWORD_MISSING = Problem(40000, "invalid request: a new account needs a passwo
 ENABLED_INVALID = Problem(40000, "invalid request: enabled must be true or false")
 CONNECTED_INVALID = Problem(40000, "invalid request: connected must be yes or no")
 LIMIT_INVALID = Problem(40000, "invalid request: limit must be 1 to 1000")
+TOO_MANY_LISTED = Problem(40000, "invalid request: more than 1000 topic filters in the list")
 
 # What this server does not offer. It says so; a parameter it cannot honour is never silently dropped.
 EMAIL_OFF = Problem(40001, "e-mail notifications are not enabled")
@@ -99,6 +100,7 @@ UNAUTHORIZED = Problem(40101, "unauthorized")
 FORBIDDEN = Problem(40301, "forbidden")
 USER_NOT_FOUND = Problem(40400, "user not found")
 NOT_FOLLOWED = Problem(40400, "user is not followed")
+NOT_SUBSCRIBED = Problem(40400, "topic filter is not in the list")
 NOT_FOUND = Problem(40401, "page not found")
 REQUEST_TIMEOUT = Problem(40800, "request was not complete in time")
 MESSAGE_TOO_LARGE = Problem(41301, "message too large")

@@ -25,6 +25,7 @@ from pushd.gateway.listen import ListenPage
 from pushd.gateway.pages import Quoted
 from pushd.gateway.rules import RuleFile, RulePages
 from pushd.gateway.status import Status, status_pages
+from pushd.gateway.subscription_lists import SubscriptionListPages
 from pushd.gateway.users import AccountPages, UserPages
 from pushd.service.accounts import AccountLogins
 from pushd.service.people import PeopleOffice
@@ -73,7 +74,10 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
         b"v1/listen": _resource(ListenPage(guard, publisher, streams, time.time)),
         b"v1/users": UserPages(
             _resource(AccountPages(guard, lambda: desk.people.people, desk.accounts.make_hash, time.time)),
-            {b"follows": _resource(FollowPages(guard, lambda: desk.people.people))},
+            {
+                b"follows": _resource(FollowPages(guard, lambda: desk.people.people)),
+                b"subscriptions": _resource(SubscriptionListPages(guard, lambda: desk.people.people)),
+            },
         ),
         b"v1/topics": _resource(HotTopicPages(guard, desk.hot_topics)),
         b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
