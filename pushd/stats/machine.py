@@ -1,7 +1,7 @@
 """
 What the system knows of this process and of the machine, through psutil.
 
-All of it together takes 0.15 ms, so it is read in the reactor's thread. Nothing here waits for anything; the
+All of it together takes 0.2 ms, so it is read in the reactor's thread. Nothing here waits for anything; the
 one figure that may take long, the number of open files, is not counted where Linux counts for us.
 """
 
