@@ -16,14 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote
 
 from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource, Resource
 
 from pushd.gateway import problems
 from pushd.gateway.guards import Guard
-from pushd.gateway.pages import json_answer, json_app, json_object, path_text
+from pushd.gateway.pages import Quoted, json_answer, json_app, json_object, path_text, quoted_text
 from pushd.gateway.problems import Refusal
 from pushd.gateway.request import GatewayRequest
 from pushd.people.interfaces import Account, IPeople, PeopleUnavailable
@@ -40,38 +39,29 @@ _AT_WORD = 2
 T = TypeVar("T")
 
 
+# How pages read names below ``/v1/users``, also a second one or a topic filter: see `Quoted`.
+user_of_path = quoted_text
+
+
 class UserPages(Resource):
     """
     Sends each request to the pages for what stands behind the user's name.
 
-    klein sees a path as one text, in which a name with a slash would be two. So each segment is quoted again
-    before; the pages read names with `user_of_path`.
-
     :param accounts: the pages of users themselves.
-    :param others: further pages, by that word, such as ``b"follows"``. All see their path from ``/users`` on.
+    :param others: further pages, by that word, such as ``b"follows"``. All see their path from ``/users`` on,
+        and read names with `user_of_path`.
     """
 
     isLeaf = True
 
     def __init__(self, accounts: IResource, others: Mapping[bytes, IResource]) -> None:
         super().__init__()
-        self._accounts = accounts
-        self._others = dict(others)
+        self._accounts = Quoted(accounts)
+        self._others = {word: Quoted(pages) for word, pages in others.items()}
 
     def render(self, request: GatewayRequest) -> Any:
-        path = request.postpath or []
-        word = b"".join(path[_AT_WORD : _AT_WORD + 1])
-        request.postpath = [quote(segment, safe="").encode("ascii") for segment in path]
+        word = b"".join((request.postpath or [])[_AT_WORD : _AT_WORD + 1])
         return self._others.get(word, self._accounts).render(request)
-
-
-def user_of_path(segment: str) -> str:
-    """
-    A name that stood in a path below ``/v1/users``, also the second one or a topic filter.
-
-    :raises Refusal: 40401, nothing has such a name.
-    """
-    return path_text(unquote(segment, errors="surrogateescape"))
 
 
 async def asked(answer: Deferred[T]) -> T:
