@@ -7,6 +7,7 @@ import {bytes, duration, number} from "./words.js";
 
 const SPANS = {"-1h": "the last hour", "-1d": "the last day", "-30d": "the last 30 days", "-1y": "the last year"};
 const LIVE_POINTS = 120;
+const REDRAW_MS = 60_000;
 
 const percent = (value) => (value === null || value === undefined ? "–" : `${number(value)} %`);
 const per_s = (value) => `${number(value)}/s`;
@@ -51,6 +52,8 @@ export async function overview({place, signal, complain}) {
   };
   take(await ask("v1/status"));
   await drawHistory(history, choice.value);
+  const timer = setInterval(() => drawHistory(history, choice.value).catch(complain), REDRAW_MS);
+  signal.addEventListener("abort", () => clearInterval(timer));
   await listen("v1/status/sse", signal, take);
 }
 
