@@ -50,6 +50,7 @@ class Program:
 
     :param directory: where it runs, and so where relative paths begin.
     :param terminal: give it a terminal to write to: most programs keep what they write to a pipe for a while.
+    :param keyboard: have it read from that terminal what `type` writes, too; it reads nothing otherwise.
     :param descriptors: of ours, which it has too.
     """
 
@@ -59,17 +60,20 @@ class Program:
         directory: Path,
         terminal: bool = False,
         descriptors: Sequence[int] = (),
+        *,
+        keyboard: bool = False,
     ) -> None:
         self._command = [str(word) for word in command]
         self._lines: list[str] = []
         self._ended = False
         self._news = threading.Condition()
-        reading, writing = pty.openpty() if terminal else os.pipe()
+        reading, writing = pty.openpty() if terminal or keyboard else os.pipe()
+        self._keyboard = reading
         self._process = subprocess.Popen(
             self._command,
             cwd=directory,
             env=environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=writing if keyboard else subprocess.DEVNULL,
             stdout=writing,
             stderr=writing,
             pass_fds=descriptors,
@@ -138,6 +142,10 @@ class Program:
         self._reader.join(timeout_s)
         _running.discard(self)
         return status
+
+    def type(self, text: str) -> None:
+        """Press keys of its keyboard; the terminal shows them as well. Control-D is the end of all input."""
+        os.write(self._keyboard, text.encode())
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it has not ended."""

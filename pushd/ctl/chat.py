@@ -3,6 +3,7 @@
 
     $ pushctl chat -u anna ben                    $ pushctl chat -u ben anna
     Password of anna: ...                         Password of ben: ...
+    -- connected; each line goes to ben           -- connected; each line goes to anna
     hello                                         14:05 anna: hello
     14:06 ben: hi there                           hi there
 
@@ -161,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         gateway = gateway_of(arguments)
         conversation = Conversation(gateway, arguments.namespace, arguments.peer, _show)
         conversation.begin()
+        _show(f"-- connected; each line goes to {printable(arguments.peer)}")
     except NoAnswer as problem:
         print(problem, file=sys.stderr)
         return 1

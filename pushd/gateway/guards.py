@@ -21,7 +21,7 @@ import binascii
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred
 
@@ -38,10 +38,15 @@ _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A `pushd.broker.interfaces.Principal` that is no MQTT client."""
+    """
+    A `pushd.broker.interfaces.Principal` that is no MQTT client.
+
+    :ivar transport: by which it came, for as long as its answer goes on.
+    """
 
     username: str | None
     client_id: str = ""
+    transport: object = field(default=None, compare=False, repr=False)
 
 
 class Guard:
@@ -78,7 +83,7 @@ class Guard:
         if isinstance(verdict, Deferred):
             verdict = await verdict
         if verdict is ReasonCode.SUCCESS:
-            return Caller(credentials.username)
+            return Caller(credentials.username, transport=request.transport)
         if verdict in _NO_ANSWER_NOW:
             raise Refusal(problems.UNAVAILABLE)
         if credentials.retry_after_s:

@@ -28,6 +28,8 @@ from pushd.service.people import PeopleOffice
 from pushd.service.recheck import dismiss
 
 if TYPE_CHECKING:
+    from pushd.broker.session import Session
+    from pushd.broker.tap import Tap
     from pushd.service.assembly import Door
 
 log = Logger()
@@ -127,16 +129,17 @@ class AccountLogins:
     def _dismissals(self, gone: set[str]) -> Iterator[None]:
         for number, session in enumerate(list(self._broker.sessions.values()), 1):
             client = session.client
-            if client is not None and session.username in gone and self._came_by_account(client):
+            if client is not None and session.username in gone and self._came_by_account(session):
                 dismiss(self._broker, client, ReasonCode.NOT_AUTHORIZED, "its account has changed")
             if number % SESSIONS_AT_ONCE == 0:
                 yield
+        for tap in list(self._broker.taps):
+            if tap.username in gone and self._came_by_account(tap):
+                tap.cut()
 
-    def _came_by_account(self, client: Any) -> bool:
+    def _came_by_account(self, one: Session | Tap) -> bool:
         return any(
-            door.asks_accounts_about(client.session.username)
-            for door in self._doors()
-            if client.policy in door.policies
+            door.asks_accounts_about(one.username) for door in self._doors() if one.policy in door.policies
         )
 
     def _looked(self, _: object) -> None:

@@ -304,9 +304,17 @@ class Door:
 
     def still_admits(self, client: Client) -> bool:
         """Whether a client that is inside would be let in again; see `pushd.service.recheck`."""
-        session = client.session
-        transport = getattr(client.connection, "transport", None)  # it is an `MQTTProtocol`
-        credentials = Credentials(session.client_id, session.username, None, certificate=_identity(transport))
+        # The connection is an `MQTTProtocol`.
+        return self._would_admit(client.session, getattr(client.connection, "transport", None))
+
+    def still_tells(self, tap: Tap) -> bool:
+        """The same of a caller of the gateway who listens."""
+        return self._would_admit(tap.principal, getattr(tap.principal, "transport", None))
+
+    def _would_admit(self, principal: Principal, transport: object) -> bool:
+        credentials = Credentials(
+            principal.client_id, principal.username, None, certificate=_identity(transport)
+        )
         return self._grounds.admit(credentials, peer_certificate(transport))
 
     def asks_accounts_about(self, username: str | None) -> bool:

@@ -129,12 +129,18 @@ class Farewell:
         self._first = doors.all[0].policy
 
     def pieces(self) -> Iterator[None]:
-        """Look at each session, a few at a time."""
+        """Look at each session, and at everybody who listens, a few at a time."""
         for number, session in enumerate(list(self._broker.sessions.values()), 1):
             if session.client is not None:
                 self._look_at(session.client)
             if session.client is None and session.policy in self._shut:
                 session.policy = self._first  # as after a start, until its client comes back
+            if number % AT_ONCE == 0:
+                yield
+        for number, tap in enumerate(list(self._broker.taps), 1):
+            door = self._doors.get(tap.policy)
+            if tap.policy in self._shut or (door is not None and not door.still_tells(tap)):
+                tap.cut()
             if number % AT_ONCE == 0:
                 yield
 
