@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.policy import Policy
+from pushd.broker.tap import listen
 from pushd.config.settings import ListenerSettings, LogSettings, Settings
+from pushd.gateway.guards import Caller
 from pushd.mqtt.codes import ReasonCode, Version
 from pushd.mqtt.packets import Disconnect
 from pushd.service.doors import Shut
@@ -90,7 +92,12 @@ class FarewellTests(SynchronousTestCase):
         def still_admits(client: Any) -> bool:
             return client.session.client_id in self.allowed
 
-        return SimpleNamespace(policy=policy, policies=WeakSet([policy]), still_admits=still_admits)
+        return SimpleNamespace(
+            policy=policy,
+            policies=WeakSet([policy]),
+            still_admits=still_admits,
+            still_tells=lambda tap: tap.username in self.allowed,
+        )
 
     def see_out(self, *shut: Any) -> int:
         """:return: in how many pieces."""
@@ -128,6 +135,23 @@ class FarewellTests(SynchronousTestCase):
         carl = self.come("carl", self.other)
         self.see_out()
         self.assertFalse(carl.closed)
+
+    def test_listening(self) -> None:
+        """Whoever listens by HTTP is looked at in the same way."""
+        cut: list[str] = []
+        for name, policy in (("ada", self.rig.policy), ("eve", self.rig.policy), ("bob", self.other)):
+            listen(
+                self.rig.broker,
+                policy,
+                Caller(name),
+                "#",
+                lambda *_: None,
+                lambda name=name: cut.append(name),
+            )
+        self.see_out()
+        self.assertEqual(["eve"], cut)
+        self.see_out(self.make_door(self.other))
+        self.assertEqual(["eve", "bob"], cut)
 
     def test_in_pieces(self) -> None:
         """Thousands of sessions do not hold up the reactor."""
