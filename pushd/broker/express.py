@@ -114,9 +114,12 @@ def _publish(client: Client, route: Route, data: bytes, at: int, name_end: int, 
             message.image_v3 = data[at:name_end], tail
     counters = client.counters
     counters.publish_received += 1
-    counters.publish_bytes_received += len(message.payload)
+    size = len(message.payload)
+    counters.publish_bytes_received += size
     if qos == 1 or client.session.hold_received(int.from_bytes(packet_id, "big")):
-        route.publish(message, client.session)
+        route.messages += 1
+        route.payload_bytes += size
+        route.publish_to(route.targets, message, client.session)
     client.accept_publish(qos, packet_id)
     return after
 
@@ -205,7 +208,7 @@ def _pass_on(client: Client, route: Route, run: bytes, count: int, payload_bytes
     route.payload_bytes += payload_bytes
     if others:
         for message in _messages(route, run, v5):
-            route.left_out += route.publish_to(others, message, client.session)
+            route.publish_to(others, message, client.session)
 
 
 def _messages(route: Route, run: bytes, v5: bool) -> Iterator[Message]:

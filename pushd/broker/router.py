@@ -105,9 +105,7 @@ class Route:
         """Give a message to every target, at the lower of its own QoS and the subscription's (v5 §3.8.4)."""
         self.messages += 1
         self.payload_bytes += len(message.payload)
-        left_out = self.publish_to(self.targets, message, publisher)
-        if left_out:
-            self.left_out += left_out
+        self.publish_to(self.targets, message, publisher)
 
     def publish_in_part(
         self, targets: tuple[Target, ...], message: Message, publisher: Principal | None
@@ -115,27 +113,20 @@ class Route:
         """The same for some of the targets, when the others get it by another route."""
         self.messages += 1
         self.payload_bytes += len(message.payload)
-        others = self.fan_out - len(targets)
-        self.left_out += others + self.publish_to(targets, message, publisher)
+        self.left_out += self.fan_out - len(targets)
+        self.publish_to(targets, message, publisher)
 
-    @staticmethod
-    def publish_to(targets: tuple[Target, ...], message: Message, publisher: Principal | None) -> int:
-        """
-        Give a message to some of the targets.
-
-        :return: how many of them do not want it, for it is their own.
-        """
-        left_out = 0
+    def publish_to(self, targets: tuple[Target, ...], message: Message, publisher: Principal | None) -> None:
+        """Give a message to some of the targets; whoever calls this has counted it."""
         qos, retain = message.qos, message.retain
         for session, granted, as_published, no_local, ids, least in targets:
             if no_local and session is publisher:
-                left_out += 1
+                self.left_out += 1
                 continue  # v5 [MQTT-3.8.3-3]
             if granted >= qos >= least and not retain and not ids:
                 session.deliver(message)
             else:
                 session.deliver(message.variant(max(least, min(granted, qos)), retain and as_published, ids))
-        return left_out
 
 
 def _relay(targets: tuple[Target, ...], *, v5: bool) -> Relay:
