@@ -286,14 +286,21 @@ class AclAuthorizer:
             return None
         if access is Access.SUBSCRIBE and not self._check_subscribe:
             return ReasonCode.SUCCESS
-        book, username = self._book, principal.username
-        if book is None or not username or not self._acl.uses_friends:
+        if self._book is None or not principal.username or not self._acl.uses_friends:
             return self._acl.authorize(principal, access, topic, self._substitution)
-        if book.knows(username) or not self._acl.depends_on_friends(
-            principal, access, topic, self._substitution
-        ):
-            friends = book.friends(username)
-            return self._acl.authorize(principal, access, topic, self._substitution, friends)
+        return self._by_friends(self._acl, self._book, principal, access, topic)
+
+    def _by_friends(
+        self, acl: AclFile, book: FriendBook, principal: Principal, access: Access, topic: str
+    ) -> Verdict | Deferred[Verdict]:
+        username = principal.username or ""
+        if access is Access.SUBSCRIBE and (settling := book.settled(username)) is not None:
+            # Who asks may do so because friends have changed: a rule that subscribes to theirs, for one.
+            settling.addErrback(lambda failure: failure.trap(PeopleUnavailable))
+            return settling.addCallback(lambda _: self.authorize(principal, access, topic))
+        substitution = self._substitution
+        if book.knows(username) or not acl.depends_on_friends(principal, access, topic, substitution):
+            return acl.authorize(principal, access, topic, substitution, book.friends(username))
         if access is Access.READ:
             return ReasonCode.SERVER_UNAVAILABLE
         return self._authorize_later(book, username, principal, access, topic)

@@ -86,12 +86,23 @@ class FriendBook:
         self._idle.pop(username, None)
         if page.friends is not None:
             return None
-        waiting: Deferred[None] = Deferred(page.forget)
-        page.waiting.append(waiting)
+        waiting = page.wait()
         if not page.loading:
             self._stale.pop(username, None)
             self._load(username, page)
         return waiting
+
+    def settled(self, username: str) -> Deferred[None] | None:
+        """
+        For who would rather wait than go by friends that are others by now.
+
+        :return: ``None`` if nothing newer is on the way, or nobody can say at the moment. Else fires when it
+            is there, or fails with `PeopleUnavailable`.
+        """
+        page = self._pages.get(username)
+        if page is None or self._resting or not (page.loading or username in self._stale):
+            return None
+        return page.wait()
 
     def keep(self, username: str) -> None:
         """
@@ -118,8 +129,11 @@ class FriendBook:
             self._drop(next(iter(self._idle)))
 
     def _drop(self, username: str) -> None:
-        del self._pages[username], self._idle[username]
+        page = self._pages.pop(username)
+        del self._idle[username]
         self._stale.pop(username, None)
+        for waiting in () if page.loading else page.take_waiting():
+            waiting.callback(None)
 
     def refresh(self, username: str) -> None:
         """
@@ -211,9 +225,11 @@ class _Page:
         self.again = False
         self.waiting: list[Deferred[None]] = []
 
-    def forget(self, waiting: Deferred[None]) -> None:
-        """Somebody does not wait any more."""
-        self.waiting.remove(waiting)
+    def wait(self) -> Deferred[None]:
+        """:return: fires with the next answer of the keeper. May be cancelled."""
+        waiting: Deferred[None] = Deferred(self.waiting.remove)
+        self.waiting.append(waiting)
+        return waiting
 
     def take_waiting(self) -> list[Deferred[None]]:
         taken, self.waiting = self.waiting, []

@@ -609,6 +609,19 @@ class FriendsAuthorizerTests(SynchronousTestCase):
         self.people.asked[0].callback(Friends())
         self.assertIs(self.successResultOf(answer), ReasonCode.NOT_AUTHORIZED)
 
+    def test_subscribing_waits_for_newer_friends(self) -> None:
+        """Who subscribes because of a new friend is not refused because the news is still on its way."""
+        self.book.need("me")
+        self.people.asked.pop().callback(Friends())
+        self.book.refresh("me")
+        answer = self.ask_later(Access.SUBSCRIBE, "user/ann/x")
+        self.people.asked.pop().callback(Friends(frozenset({"ann"})))
+        self.assertIs(self.successResultOf(answer), ReasonCode.SUCCESS)
+        self.book.refresh("me")
+        answer = self.ask_later(Access.SUBSCRIBE, "user/ann/x")
+        self.people.asked.pop().errback(PeopleUnavailable("away"))
+        self.assertIs(self.successResultOf(answer), ReasonCode.SUCCESS)
+
     def test_unavailable(self) -> None:
         """Refused; a caller of the gateway hears that it may try again."""
         answers = [self.ask_later(Access.WRITE, "user/ann/x", client_id) for client_id in ("", "c1")]

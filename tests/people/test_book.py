@@ -261,6 +261,51 @@ class RefreshTests(BookTests):
         assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
 
 
+class SettledTests(BookTests):
+    def test_nothing_on_the_way(self) -> None:
+        """Most of the time there is nothing to wait for."""
+        self.need()
+        assert self.book.settled("ann") is None
+        assert self.book.settled("stranger") is None
+
+    def test_newer_friends_on_the_way(self) -> None:
+        """Who can wait goes by what holds now."""
+        self.need()
+        self.book.refresh("ann")
+        waiting = self.book.settled("ann")
+        assert waiting is not None
+        self.assertNoResult(waiting)
+        self.people.answer(JIM_AND_EVA)
+        self.successResultOf(waiting)
+        assert self.book.settled("ann") is None
+
+    def test_unavailable(self) -> None:
+        """Nobody waits for long: neither for an answer that does not come, nor while nobody is asked."""
+        self.need()
+        self.book.refresh("ann")
+        waiting = self.book.settled("ann")
+        assert waiting is not None
+        self.people.fail()
+        self.failureResultOf(waiting, PeopleUnavailable)
+        assert self.book.settled("ann") is None
+
+    def test_dropped_meanwhile(self) -> None:
+        """Nobody waits for somebody whom nobody will ask for."""
+        names = [f"user{number}" for number in range(AT_ONCE)]
+        for name in [*names, "ann"]:
+            self.need(name)
+        self.book.refresh("")
+        waiting = self.book.settled("ann")
+        assert waiting is not None
+        self.book.release("ann")
+        for number in range(MAX_IDLE):
+            loading = self.book.need(f"idle{number}")
+            assert loading is not None
+            self.people.asked.pop()[1].callback(JIM)
+            self.book.release(f"idle{number}")
+        self.successResultOf(waiting)
+
+
 class UnavailableTests(BookTests):
     def test_need_fails(self) -> None:
         """Who cannot be loaded is not in the book; the caller decides what that means."""
