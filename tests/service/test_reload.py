@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 from weakref import WeakSet
@@ -140,14 +141,8 @@ class FarewellTests(SynchronousTestCase):
         """Whoever listens by HTTP is looked at in the same way."""
         cut: list[str] = []
         for name, policy in (("ada", self.rig.policy), ("eve", self.rig.policy), ("bob", self.other)):
-            listen(
-                self.rig.broker,
-                policy,
-                Caller(name),
-                "#",
-                lambda *_: None,
-                lambda name=name: cut.append(name),
-            )
+            ended = partial(cut.append, name)
+            listen(self.rig.broker, policy, Caller(name), "#", lambda topic, message: None, ended)
         self.see_out()
         self.assertEqual(["eve"], cut)
         self.see_out(self.make_door(self.other))
