@@ -174,6 +174,19 @@ class FileFriendsTests(FriendsTestCase):
             self.assertFalse(self.gets(bob, "bob", topic, f"mark-{len(topic)}-{topic.count('/')}"), topic)
         self.assertEqual(set(names), set(json.loads(self.call("GET", "bob/follows").body)["follows"]))
 
+    def test_reload(self) -> None:
+        """Rules that begin to ask for friends find those of whoever is connected."""
+        acl = Path(self.directory, "acl")
+        acl.write_text("pattern readwrite #\n")
+        self.broker.reload()
+        self.friends("add", "bob", "ann")
+        bob = self.subscriber("bob", "news/+")
+        self.assertTrue(self.gets(bob, "bob", "news/eve", "first"))
+        acl.write_text(ACL)
+        self.broker.reload()
+        self.await_that(True, bob, "bob", "news/ann")
+        self.assertFalse(self.gets(bob, "bob", "news/eve", "last"))
+
     def test_acl_check(self) -> None:
         """pushctl says what the server does."""
         question = ("acl", "check", "bob", "phone", "read", "news/ann", "-c", "pushd.conf")
