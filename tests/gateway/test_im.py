@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
-from pushd.broker.interfaces import Access
+from pushd.broker.interfaces import Access, Verdict
 from pushd.gateway.events import Streams
 from pushd.gateway.guards import Guard
 from pushd.gateway.im import ImPages
 from pushd.gateway.pages import Quoted
 from pushd.im.envelope import Envelope, Kind, Medium, Part, PartType, decode, encode
+from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.packets import Publish
 from pushd.service.assembly import Publisher
 from tests.driver import Rig
@@ -196,6 +198,23 @@ class StreamTests(ImCase):
         self.caller.channel.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(len(self.rig.broker.taps), 0)
         self.phone.publish("/chat/im/u/ada", b"x")
+
+    def test_leaving_before_the_verdict(self) -> None:
+        """Who does not wait for it is not listened for when it comes."""
+        later: Deferred[Verdict] = Deferred()
+        self.rules.later = later
+        self.assertEqual(self.listen(), b"")
+        self.caller.channel.connectionLost(Failure(ConnectionLost()))
+        later.callback(ReasonCode.SUCCESS)
+        self.assertEqual((len(self.rig.broker.taps), self.came()), (0, b""))
+
+    def test_head(self) -> None:
+        """Who asks for the headers only is not listened for."""
+        self.caller.channel.dataReceived(
+            f"HEAD /v1/im/chat/ada/sse HTTP/1.1\r\nHost: h\r\n{ADA}\r\n".encode()
+        )
+        self.assertIn(b"event-stream", self.came())
+        self.assertEqual(len(self.rig.broker.taps), 0)
 
     def test_cut(self) -> None:
         """The broker can end it; the reader sees the proper end of an answer."""
