@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+# What takes a microsecond or so is done for so many in one piece.
+AT_ONCE = 20
+
 
 class Assignment:
     """One comparison of one session."""
@@ -56,7 +59,7 @@ class Assignment:
 
     def pieces(self) -> Iterator[Deferred[None] | None]:
         """
-        Do it piece by piece, each a few microseconds; ends early if the session does.
+        Do it piece by piece, each some microseconds; ends early if the session does.
 
         :return: for each, a Deferred if it has to be waited for before the next.
         """
@@ -65,12 +68,17 @@ class Assignment:
                 return
             yield self._wish(mounted(self._session.policy, filter), qos)
         if self._is_complete:
-            for filter in list(self._session.subscriptions):
+            for number, filter in enumerate(list(self._session.subscriptions)):
                 self._look_at(filter)
-                yield None
-        for subscription in self._new:
+                if number % AT_ONCE == 0:
+                    yield None
+
+    def replays(self) -> Iterator[None]:
+        """After that, and piece by piece as well: send what is retained for the new ones."""
+        for number, subscription in enumerate(self._new):
             self._replay(subscription)
-            yield None
+            if number % AT_ONCE == 0:
+                yield None
 
     @property
     def _is_there(self) -> bool:

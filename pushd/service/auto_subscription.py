@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.task import Cooperator
+from twisted.internet.task import Cooperator, SchedulerStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -103,6 +103,7 @@ class AutoSubscription:
         self._seen: set[str] = set()
         self._workers = 0
         self._retry: Any = None
+        self._is_stopped = False
         self._cooperator = Cooperator(self._end_of_slice, partial(reactor.callLater, 0))
 
     def _end_of_slice(self) -> Callable[[], bool]:
@@ -118,7 +119,8 @@ class AutoSubscription:
         self._look_soon(list(self._broker.sessions.values()))
 
     def stop(self) -> None:
-        """Look at nothing any more."""
+        """Look at nothing any more. Whoever is being looked at goes with the process."""
+        self._is_stopped = True
         self._cooperator.stop()
         if self._retry is not None:
             self._retry.cancel()
@@ -177,7 +179,8 @@ class AutoSubscription:
         self._sessions.setdefault(session.username or "", set()).add(session)
 
     def _failed(self, failure: Failure) -> None:
-        log.failure("A client could not be subscribed", failure)
+        if failure.check(SchedulerStopped) is None:  # that is the end of the process
+            log.failure("A client could not be subscribed", failure)
 
     # Looking at sessions
 
@@ -217,15 +220,21 @@ class AutoSubscription:
 
     async def _compare(self, session: Session, known: Known) -> None:
         wishes = self._rules.wishes(session.username, session.client_id, known.friends, known.listed)
-        pieces = Assignment(self._broker, session, wishes, known.is_all).pieces()
+        assignment = Assignment(self._broker, session, wishes, known.is_all)
         end = self._seconds() + AT_ONCE_S
+        pieces = assignment.pieces()
         for later in pieces:
             if later is not None:
                 await later
             if self._seconds() >= end:
                 await self._cooperator.coiterate(pieces)
+        replays = assignment.replays()  # the CONNACK need not wait for these
+        if any(self._seconds() >= end for _ in replays):
+            self._cooperator.coiterate(replays).addErrback(self._failed)
 
     def _look_soon(self, sessions: list[Session]) -> None:
+        if self._is_stopped:
+            return
         self._queue.update(dict.fromkeys(sessions))
         while self._queue and self._workers < min(WORKERS, len(self._queue)):
             self._workers += 1
@@ -243,7 +252,7 @@ class AutoSubscription:
 
     def _ask_again(self, session: Session) -> None:
         self._unanswered.add(session)
-        if self._retry is None:
+        if self._retry is None and not self._is_stopped:
             self._retry = self._reactor.callLater(RETRY_S, self._retry_all)
 
     def _retry_all(self) -> None:

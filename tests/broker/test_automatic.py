@@ -41,8 +41,10 @@ class Wisher:
 
     def look_at(self, session: Session) -> Deferred[None] | None:
         """:return: what has to be waited for; then nothing more is wished."""
-        pieces = Assignment(self.broker, session, self.wishes.items(), self.is_complete).pieces()
-        return next((piece for piece in pieces if piece is not None), None)
+        assignment = Assignment(self.broker, session, self.wishes.items(), self.is_complete)
+        later = next((piece for piece in assignment.pieces() if piece is not None), None)
+        list(assignment.replays())
+        return later
 
     def forget(self, session: Session) -> None:
         """It remembers nobody."""
