@@ -7,8 +7,10 @@ from pathlib import Path
 
 from cryptography import x509
 from twisted.internet.defer import execute
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.auth.accounts import AccountAuthenticator
 from pushd.auth.check_queue import CheckQueue
 from pushd.auth.failures import LoginFailures
 from pushd.auth.password_file import PasswordFile, PasswordFileAuthenticator
@@ -16,6 +18,7 @@ from pushd.auth.password_hash import make_scram
 from pushd.auth.tls_identity import TlsIdentity, X509Identity
 from pushd.broker.interfaces import Credentials
 from pushd.ctl.certs import CertificateFolder
+from pushd.people.memory import MemoryPeople
 from pushd.service.recheck import Grounds
 from pushd.transports.tls import read_revoked
 from tests.fakes import Doorkeeper
@@ -25,10 +28,19 @@ ADA = PasswordFile.parse(f"ada:{HASH}", "passwd")
 ADA_AND_BOB = PasswordFile.parse(f"ada:{HASH}\nbob:{HASH}", "passwd")
 
 
-def password_check() -> PasswordFileAuthenticator:
+FAILURES = LoginFailures(lambda: 0, lambda: 0.0, lambda reason: None)
+
+
+def password_check(knows_all: bool = True) -> PasswordFileAuthenticator:
     """It is known by its type, and asked nothing."""
-    failures = LoginFailures(lambda: 0, lambda: 0.0, lambda reason: None)
-    return PasswordFileAuthenticator(None, execute, CheckQueue(1), failures)
+    check = PasswordFileAuthenticator(None, execute, CheckQueue(1), FAILURES)
+    check.knows_all = knows_all
+    return check
+
+
+def account_check() -> AccountAuthenticator:
+    """The same for this one."""
+    return AccountAuthenticator(MemoryPeople(), execute, CheckQueue(1), FAILURES, Clock())
 
 
 class PasswordTests(SynchronousTestCase):
@@ -56,6 +68,18 @@ class PasswordTests(SynchronousTestCase):
         self.assertTrue(self.stays("carl", passwords=ADA, **both))
         self.assertTrue(self.stays("ada", passwords=ADA, **both))
         self.assertFalse(self.stays("bob", passwords=ADA, **both))
+
+    def test_accounts(self) -> None:
+        """They are watched, and not asked here: who was let in by one stays, also if a file is new."""
+        both = {"authenticators": (password_check(knows_all=False), account_check())}
+        for passwords in (None, ADA):
+            self.assertTrue(self.stays("carl", passwords=passwords, formerly_accounts=True, **both))
+            self.assertFalse(self.stays("carl", passwords=passwords, allow_anonymous=True, **both))
+        self.assertTrue(self.stays("ada", passwords=ADA, **both))
+        self.assertTrue(self.stays(None, allow_anonymous=True, **both))
+        self.assertFalse(self.stays(None, **both))
+        gone = {"former_passwords": ADA_AND_BOB, "formerly_accounts": True, "passwords": ADA}
+        self.assertFalse(self.stays("bob", **gone, **both))
 
 
 class CertificateTests(SynchronousTestCase):
