@@ -142,11 +142,15 @@ def _relay_run(client: Client, route: Route, data: bytes, start: int, name_end: 
     lead = data[start:lead_end]
     size = at - start
     end = len(data)
+    name = route.name
+    name_size = len(name)
     count = 1
     payload_bytes = at - lead_end
     while at < end:
         if not data.startswith(lead, at):
-            cut = _cut_qos0(data, at, route.name, v5)
+            if data.find(name, at + 2, at + name_size + 3) < 0:
+                break  # to another topic: seen without a call, which is worth it where topics take turns
+            cut = _cut_qos0(data, at, name, v5)
             if cut is None:
                 break
             lead, size = cut
