@@ -40,6 +40,7 @@ EVE = ("-u", "eve", "-P", "apple")
 class AccountsTestCase(SynchronousTestCase):
     """One server for all tests of a class; accounts of their own keep the tests apart."""
 
+    settings = SETTINGS
     directory: ClassVar[Path]
     broker: ClassVar[Broker]
 
@@ -50,7 +51,7 @@ class AccountsTestCase(SynchronousTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.directory = new_directory()
-        cls.broker = start_pushd(SETTINGS + cls.more_settings(), cls.directory)
+        cls.broker = start_pushd(cls.settings + cls.more_settings(), cls.directory)
 
     @classmethod
     def tearDownClass(cls) -> None:
@@ -272,3 +273,23 @@ class OutageTests(AccountsTestCase):
         self.redis.start()  # and empty: neither has an account any more
         for gone in (ina, jon):
             gone.wait_for("Received DISCONNECT \\(135\\)")
+
+
+class ReloadTests(AccountsTestCase):
+    """SIGHUP, at a server that has been started without."""
+
+    settings = SETTINGS.replace("accounts true", "accounts false")
+
+    def test_on_and_off(self) -> None:
+        """Accounts are asked from the moment that the settings say so, and until they do not."""
+        self.does("add", "-b", "eve", "apple")
+        self.assertEqual(self.publish(*EVE), 5)
+        self.broker.write_settings(SETTINGS)
+        self.assertIn("are reloaded", self.broker.reload())
+        self.assertEqual(self.publish(*EVE), 0)
+        eve = self.subscriber("-V", "mqttv5", *EVE, "-t", "t")
+        self.assertIn("are reloaded", self.broker.reload())
+        self.assertEqual(eve.log().count("DISCONNECT"), 0)
+        self.broker.write_settings(self.settings)
+        self.assertIn("are reloaded", self.broker.reload())
+        eve.wait_for("Received DISCONNECT \\(135\\)")
