@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 from pushd.broker.broker import Broker
 from pushd.broker.subscriber_counts import SubscriberCounts
 from pushd.broker.tally import Tally
 from pushd.config.settings import Settings
+from pushd.service.node import node_name
 from pushd.stats.hot_message import HotMessage
 from pushd.stats.hot_topics import HotTopics
+
+if TYPE_CHECKING:
+    from pushd.redis.door import Door
+    from pushd.stats.topic_count import TopicCount
+
+log = Logger()
 
 
 class HotTopicsOffice:
@@ -21,24 +31,51 @@ class HotTopicsOffice:
 
     def __init__(self, broker: Broker, settings: Settings, reactor: Any) -> None:
         self.hot_topics: HotTopics | None = None
+        self._settings = settings
+        self._reactor = reactor
+        self._door: Door | None = None
+        self._topic_count: TopicCount | None = None
         if settings.hot_topics == 0:
             return
-        subscribers = broker.router.subscriber_counts = SubscriberCounts()
+        self._subscribers = broker.router.subscriber_counts = SubscriberCounts()
         tally = broker.counters.by_topic = Tally(broker.router.routes)
-        self.hot_topics = HotTopics(settings.hot_topics, tally, subscribers, reactor)
+        self.hot_topics = HotTopics(settings.hot_topics, tally, self._subscribers, reactor)
         self._message = HotMessage(self.hot_topics, broker.announce, settings.sys_interval_s, reactor)
 
     def start(self) -> None:
-        """Begin to collect and to tell."""
-        if self.hot_topics is not None:
-            self.hot_topics.start()
-            self._message.start()
+        """Begin to collect and to tell. The process is the user now that it stays, and may write files."""
+        if self.hot_topics is None:
+            return
+        self.hot_topics.start()
+        self._message.start()
+        if self._settings.redis_url is not None:
+            self._tell_redis(self._settings.redis_url)
 
-    def stop(self) -> None:
-        """Do neither any more."""
+    def _tell_redis(self, url: str) -> None:
+        """Imported here: a broker without Redis needs none of it."""
+        from pushd.redis.door import connect
+        from pushd.redis.errors import BadUrl
+        from pushd.stats.topic_count import TopicCount
+
+        settings = self._settings
+        try:
+            node = node_name(settings.persistence_location if settings.persistence else None)
+            self._door = connect(url, self._reactor)
+        except (OSError, BadUrl) as problem:
+            log.error("Subscribers are not counted in Redis: {problem}", problem=problem)
+            return
+        self._topic_count = TopicCount(self._door, node, self._subscribers, self._reactor)
+        self._topic_count.start()
+
+    def stop(self) -> Deferred[None]:
+        """Do neither any more. Fires when the connection to Redis is closed, if there is one."""
         if self.hot_topics is not None:
             self._message.stop()
             self.hot_topics.stop()
+        if self._door is None or self._topic_count is None:
+            return succeed(None)
+        self._topic_count.stop()
+        return self._door.close()
 
     def use(self, settings: Settings) -> None:
         """Go by these settings, as after a reload."""

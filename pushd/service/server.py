@@ -313,7 +313,7 @@ class Server(Service):
         super().stopService()
         self._notifier.stopping()
         self.sys_topics.stop()
-        self.hot_topics.stop()
+        counted = self.hot_topics.stop()
         self._subscribing.stop()
         self._lateness.stop()
         self._collector.stop()
@@ -327,7 +327,7 @@ class Server(Service):
         if self._settings.pid_file is not None:
             _remove(self._settings.pid_file)
         log.info("pushd version {version} terminating", version=__version__)
-        ended: Deferred[Any] = gatherResults([watched, closed, stopped])
+        ended: Deferred[Any] = gatherResults([watched, counted, closed, stopped])
         return ended.addBoth(self._ended)
 
     def _stop_threads(self, result: Any) -> Any:
