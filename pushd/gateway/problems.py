@@ -74,9 +74,7 @@ HOT_BY_INVALID = Problem(
 HOT_WINDOW_INVALID = Problem(40000, "invalid request: window must be 1m, 1h or start")
 HOT_COUNT_INVALID = Problem(40000, "invalid request: n must be 1 to 1000")
 JSON_INVALID = Problem(40024, "invalid request: body must be a JSON object with a topic")
-USER_FIELD_UNKNOWN = Problem(
-    40000, "invalid request: the fields of an account are password and enabled"
-)
+USER_FIELD_UNKNOWN = Problem(40000, "invalid request: the fields of an account are password and enabled")
 USERNAME_INVALID = Problem(40000, "invalid request: user name too long, or with control characters")
 PASSWORD_INVALID = Problem(40000, "invalid request: password must be text, neither empty nor too long")
 PASSWORD_MISSING = Problem(40000, "invalid request: a new account needs a password")

@@ -205,8 +205,9 @@ class FriendFiltersTests(AclTestCase):
         self.friends = friends
         found = self.subscribes(Client("me"), wanted + ending)
         self.given_acl(
+            "user me",  # whose own lines have no variables: somebody is called %f
             *[
-                f"pattern {word} {one}"
+                f"topic {word} {one}"
                 for word, topic_filter in rules
                 for one in sorted(naively(topic_filter, friends))
                 if not (one.startswith("$") and topic_filter.startswith("%"))
