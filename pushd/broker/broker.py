@@ -247,6 +247,7 @@ class Broker:
         if not isinstance(verdict, Deferred):
             verdict = succeed(verdict)
         decided: Deferred[Decision] = verdict.addCallback(self._decide, session.policy, session, message)
+        decided.addCallback(self._inform_rules, session)
         sent = decided.addCallback(self._publish_if, session)
         sent.addErrback(lambda failure: self._log.failure("a Will was not sent", failure=failure))
         # Not before: until the message is recorded, the Will is all that there is of it.
@@ -331,7 +332,9 @@ class Broker:
             have to be stored cannot be at the moment.
         """
         message = self._make_message(policy, principal, topic, payload, qos, retain)
-        return self._judge(policy, principal, message).addCallback(self.publish_durably, principal)
+        judged = self._judge(policy, principal, message)
+        judged.addCallback(self._inform_rules, principal)
+        return judged.addCallback(self.publish_durably, principal)
 
     def schedule(
         self,
@@ -404,6 +407,18 @@ class Broker:
             return verdict or ReasonCode.NOT_AUTHORIZED
         hook = policy.hooks.publish
         return message if hook is None else hook(principal, message)
+
+    def _inform_rules(self, decision: Decision, sender: Principal) -> Decision | Deferred[Decision]:
+        """
+        Have at hand what routing rules ask about a sender who may have no session any more. Where that cannot
+        be had, they go by what there is: nobody's message is lost for it.
+        """
+        if self.companion is None or not isinstance(decision, Message):
+            return decision
+        if not self.router.route(decision.topic).ruled:
+            return decision
+        preparing = self.companion.prepare_sender(sender.username)
+        return decision if preparing is None else preparing.addBoth(lambda _: decision)
 
     def publish_durably(
         self, message: Decision, sender: Principal | None = None

@@ -153,6 +153,14 @@ class ISessionCompanion(Interface):
             ``SERVER_UNAVAILABLE``. The session opens in that turn, or this is asked again.
         """
 
+    def prepare_sender(username: str | None) -> Deferred[None] | None:
+        """
+        Routing rules are about to be asked where a message of this user goes, who perhaps has no session.
+
+        :return: ``None`` if everything is at hand, else fires when it is, or fails. The rules are asked in
+            that turn.
+        """
+
     def opened(session: Session | Tap) -> None:
         """A session is there, or was taken up again, perhaps by another user or by another listener."""
 

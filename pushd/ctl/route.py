@@ -8,7 +8,8 @@
     delivered at /chat/im/u/alice
 
 The server is not asked and need not run: what counts is what is in the files now, which a running server has
-read at its start or at the last SIGHUP.
+read at its start or at the last SIGHUP. If the rules ask for the sender's friends, they are read from where
+the settings file says that they are kept.
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ from dataclasses import dataclass
 
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
+from pushd.ctl.friends import friends_of
+from pushd.ctl.people import are_kept, ask_people
 from pushd.mqtt.errors import MalformedPacket
 from pushd.mqtt.topics import check_name
-from pushd.rules.routing import Action, RoutingRules, Step
+from pushd.people.interfaces import PeopleUnavailable
+from pushd.rules.routing import Action, RoutingRule, RoutingRules, Step
 from pushd.rules.rule_file import RuleFileError
 
-ROUTED, NOT_ROUTED, NO_TOPIC, BAD_FILE = 0, 1, 2, 3  # exit statuses
+ROUTED, NOT_ROUTED, NO_TOPIC, UNREADABLE = 0, 1, 2, 3  # exit statuses
 SETTINGS = "conf/pushd.conf"
 
 DESCRIPTION = """\
 Show where the routing rules would send a message, and which lines of their file say so.
-The exit status is 0 if any rule applies, 1 if none does, 2 if TOPIC is none and 3 if a file cannot be used.
+The exit status is 0 if any rule applies, 1 if none does, 2 if TOPIC is none and 3 if a file, or where friends
+are kept, cannot be read.
 """
 
 
@@ -52,21 +57,45 @@ def main(arguments: Sequence[str]) -> int:
         check_name(options.topic)
     except MalformedPacket as problem:
         return _refuse(f"{options.topic!r}: {problem}", NO_TOPIC)
+    sender = Sender(options.client, options.user or None)
     try:
-        path = options.file or read_settings(options.config).routes_file
-        rules = None if path is None else RoutingRules.read(path)
-    except (RuleFileError, ConfigError) as problem:
-        return _refuse(str(problem), BAD_FILE)
+        rules = _rules(options, sender)
+    except (RuleFileError, ConfigError, PeopleUnavailable) as problem:
+        return _refuse(str(problem), UNREADABLE)
     if rules is None:
         print(f"there is no routes_file in {options.config}")
         return NOT_ROUTED
-    return _answer(rules, options.topic, Sender(options.client, options.user or None))
+    status = _answer(rules, options.topic, sender)
+    if options.file and rules.uses_friends:
+        print("note: with --file nobody has friends; -c CONF says where they are kept")
+    return status
+
+
+def _rules(options: argparse.Namespace, sender: Sender) -> RoutingRules | None:
+    """
+    :return: ``None`` if the settings name none.
+    :raises RuleFileError: as `RoutingRules.read`; ConfigError as `read_settings`; PeopleUnavailable: the
+        sender's friends cannot be read.
+    """
+    if options.file:
+        return RoutingRules.read(options.file)
+    settings = read_settings(options.config)
+    if settings.routes_file is None:
+        return None
+    rules = RoutingRules.read(settings.routes_file)
+    if rules.uses_friends and sender.username is not None and are_kept(settings):
+        friends = ask_people(settings, friends_of(sender.username))
+        rules = rules.knowing(lambda _: friends)
+    return rules
 
 
 def _answer(rules: RoutingRules, topic: str, sender: Sender) -> int:
     journey = rules.journey(topic, sender)
+    said: RoutingRule | None = None
     for step in journey.steps:
-        print(f"{rules.origin}:{step.rule.number}: {step.rule.text}")
+        if step.rule is not said:  # one for each of a thousand friends says it once
+            print(f"{rules.origin}:{step.rule.number}: {step.rule.text}")
+        said = step.rule
         print(f"    {_said(step)}")
     if not journey.steps:
         print(f"no rule applies ({rules.origin})")

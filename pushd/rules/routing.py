@@ -17,9 +17,20 @@ Each is a whole level of the destination. What names may be is in `pushd.rules.r
 stand, the rule does not apply. Nor does it where what comes out is no topic name, or where a message would
 come back to a topic that it has just come from.
 
+    # who is there is told to each friend
+    presence/+  copy  feed/%F/%u/%1
+    # and letters come through between friends only
+    letters/%F  move  inbox/%1/%u
+    letters/+  drop
+
+``%f`` is each user whom the sender follows, ``%F`` each of those who follow back. In a destination one of
+them makes one copy for each; for nobody there is none, and the rule does not apply. In a source it is a
+wildcard for one level that is the name of one of them, whoever else there is. A sender without a user name
+has no friends, and nobody has who is not known yet: see `RoutingRules.knowing`.
+
 **Messages that are routed are routed again**, as if they had been published there, but never by a rule that
 has brought them there: so there is no circle. After `MAX_HOPS` they stay where they are, and of one message
-there are never more than `MAX_COPIES`.
+there are never more than `MAX_COPIES`, and `MAX_FRIEND_COPIES` for friends beside that.
 
 A line that begins with ``#`` is a comment; everything there is may be written ``+/#``. As in any topic
 filter, it takes a ``$`` in front to match topics that begin with one.
@@ -30,9 +41,10 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -40,6 +52,7 @@ from zope.interface import implementer
 from pushd.broker.interfaces import IRoutingRules, Principal
 from pushd.mqtt.errors import MalformedPacket
 from pushd.mqtt.topics import SHARE_PREFIX, check_filter, check_name, is_valid_name
+from pushd.people.interfaces import Friends
 from pushd.rules.rule_file import BLANKS, RuleFileError, is_one_level, numbered_lines, read_rule_file
 
 # How many rules may send a message on, one after the other.
@@ -49,6 +62,9 @@ MAX_HOPS = 8
 # sending on what the others do.
 MAX_COPIES = 100
 
+# The same of those that rules with %f or %F in their destination make, which are counted apart.
+MAX_FRIEND_COPIES = 1000
+
 # Where only the broker itself publishes.
 RESERVED = ("$SYS", "$CONTROL", "$share")
 
@@ -57,6 +73,16 @@ _LOOKS_LIKE_A_VARIABLE = re.compile(r"%[A-Za-z0-9]")
 _GAP = re.compile(f"[{BLANKS}]+")
 
 _NO_NAMES = {"%u": "", "%c": ""}
+
+_FRIENDS = FOLLOWED, MUTUAL = "%f", "%F"
+NOBODY = Friends()
+_NO_FRIENDS: Mapping[str, frozenset[str]] = {FOLLOWED: frozenset(), MUTUAL: frozenset()}
+
+# Where the name of a friend is to be put in: no topic has such a level.
+_FRIEND = "\0"
+
+# Levels of a source that more than one level of a topic matches.
+_WILDCARDS = ("+", "#", *_FRIENDS)
 
 
 class Action(Enum):
@@ -71,15 +97,27 @@ class Action(Enum):
 Captured = tuple[str, ...]
 
 
+class _Everybody:
+    """Whoever may be somebody's friend."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+_EVERYBODY: Mapping[str, Container[str]] = {FOLLOWED: _Everybody(), MUTUAL: _Everybody()}
+
+
 class RoutingRule:
     """
     One line of a file.
 
     :ivar number: of the line.
     :ivar text: as it stands there.
+    :ivar for_each: ``%f`` or ``%F`` if it makes a copy for each of these; else empty.
+    :ivar uses_friends: whether it asks for friends, there or in its source.
     """
 
-    __slots__ = ("_destination", "_source", "action", "number", "text")
+    __slots__ = ("_destination", "_source", "action", "for_each", "number", "text", "uses_friends")
 
     def __init__(self, number: int, text: str) -> None:
         """
@@ -92,21 +130,25 @@ class RoutingRule:
         _check_source(source)
         self._source = source.split("/")
         self._destination: list[str | int] = []  # a number stands for what that wildcard matched
+        self.for_each = ""
         if destination is not None:
-            wildcards = sum(level in ("+", "#") for level in self._source)
+            wildcards = sum(level in _WILDCARDS for level in self._source)
             _check_destination(destination, wildcards)
-            self._destination = [
-                int(level[1:]) - 1 if _CAPTURED.fullmatch(level) else level
-                for level in destination.split("/")
-            ]
+            levels = destination.split("/")
+            self._destination = [_compiled(level) for level in levels]
+            self.for_each = next((level for level in levels if level in _FRIENDS), "")
+        self.uses_friends = bool(self.for_each) or any(level in _FRIENDS for level in self._source)
 
-    def captured(self, levels: Sequence[str]) -> list[Captured] | None:
+    def captured(
+        self, levels: Sequence[str], friends: Mapping[str, Container[str]] = _EVERYBODY
+    ) -> list[Captured] | None:
         """
         :param levels: of a topic name.
+        :param friends: whom ``%f`` and ``%F`` stand for.
         :return: what each wildcard matched, in their order; ``None`` if the source does not match.
         """
         source = self._source
-        if levels[0][:1] == "$" and source[0] in ("+", "#"):
+        if levels[0][:1] == "$" and source[0] in _WILDCARDS:
             return None  # v3 and v5 [MQTT-4.7.2-1]
         found: list[Captured] = []
         for depth, level in enumerate(source):
@@ -117,18 +159,40 @@ class RoutingRule:
                 return None
             if level == "+":
                 found.append((levels[depth],))
+            elif level in friends:
+                if not levels[depth] or levels[depth] not in friends[level]:
+                    return None
+                found.append((levels[depth],))
             elif level != levels[depth]:
                 return None
         return found if len(source) == len(levels) else None
 
-    def destination(self, captured: Sequence[Captured], names: dict[str, str]) -> str | None:
+    def destinations(
+        self, captured: Sequence[Captured], names: Mapping[str, str], friends: Mapping[str, frozenset[str]]
+    ) -> Iterator[str]:
         """
-        Where a message goes that the source matches, but for ``drop``.
+        Where a message goes that the source matches, but for ``drop``: to one topic, or to one for each
+        friend, by name; nowhere if somebody's name cannot stand there.
 
         :param captured: by the wildcards.
         :param names: what ``%u`` and ``%c`` stand for; an empty one for nothing.
-        :return: perhaps no topic name: see `is_destination`. ``None`` if somebody's name cannot stand there.
+        :param friends: whom ``%f`` and ``%F`` stand for.
+        :return: what perhaps is no topic name: see `is_destination`.
         """
+        levels = self._levels(captured, names)
+        if levels is None:
+            return
+        if not self.for_each:
+            yield "/".join(levels)
+            return
+        at = levels.index(_FRIEND)
+        for name in sorted(friends[self.for_each]):
+            if is_one_level(name, at):
+                levels[at] = name
+                yield "/".join(levels)
+
+    def _levels(self, captured: Sequence[Captured], names: Mapping[str, str]) -> list[str] | None:
+        """The destination, `_FRIEND` still in it; ``None`` if somebody's name cannot stand there."""
         levels: list[str] = []
         for depth, level in enumerate(self._destination):
             if isinstance(level, int):
@@ -139,7 +203,7 @@ class RoutingRule:
                 levels.append(names[level])
             else:
                 return None
-        return "/".join(levels)
+        return levels
 
     def is_destination(self, topic: str) -> bool:
         """Whether it may be one; nothing that was published makes it one that begins with ``$``."""
@@ -194,17 +258,50 @@ class _Stop:
         return _Stop((*self.topics, step.destination), (*self.rules, step.rule))
 
 
+class _Party(NamedTuple):
+    """
+    What the variables stand for that depend on the sender.
+
+    :ivar names: ``%u`` and ``%c``; an empty one for nothing.
+    :ivar friends: ``%f`` and ``%F``.
+    """
+
+    names: Mapping[str, str]
+    friends: Mapping[str, frozenset[str]] = _NO_FRIENDS
+
+
+_NO_PARTY = _Party(_NO_NAMES)
+
+
 @implementer(IRoutingRules)
 class RoutingRules:
-    """All rules of one file. Not changed once it is read: a reload makes new ones."""
+    """
+    All rules of one file. Not changed once it is read: a reload makes new ones.
+
+    :ivar uses_friends: whether any rule asks who is whose friend.
+    """
 
     _log = Logger()
 
-    def __init__(self, rules: Sequence[RoutingRule], origin: str) -> None:
-        """:param origin: the file's name for messages."""
+    def __init__(
+        self,
+        rules: Sequence[RoutingRule],
+        origin: str,
+        friends: Callable[[str], Friends] = lambda username: NOBODY,
+    ) -> None:
+        """
+        :param origin: the file's name for messages.
+        :param friends: those of a user, as they are now. Asked for each message, so it must know at once.
+        """
         self._rules = tuple(rules)
+        self._friends = friends
         self.origin = origin
+        self.uses_friends = any(rule.uses_friends for rule in self._rules)
         self._told: set[RoutingRule] = set()
+
+    def knowing(self, friends: Callable[[str], Friends]) -> RoutingRules:
+        """The same rules, for who knows whose friend somebody is: nobody has any by those of a file."""
+        return RoutingRules(self._rules, self.origin, friends)
 
     @classmethod
     def parse(cls, text: str, origin: str) -> RoutingRules:
@@ -228,7 +325,7 @@ class RoutingRules:
         return cls.parse(read_rule_file(path), os.fspath(path))
 
     def concern(self, topic: str) -> bool:
-        """Whether the source of any rule matches."""
+        """Whether the source of any rule matches, whosever friends there are."""
         levels = topic.split("/")
         return any(rule.captured(levels) is not None for rule in self._rules)
 
@@ -244,19 +341,19 @@ class RoutingRules:
         :param sender: ``None`` for a message that is nobody's.
         """
         journey = Journey()
-        names = _NO_NAMES
-        if sender is not None:
-            names = {"%u": sender.username or "", "%c": sender.client_id}
+        party = self._party(sender)
         waiting = deque([_Stop((topic,))])
-        copies = 0
+        left = {False: MAX_COPIES, True: MAX_FRIEND_COPIES}
         while waiting:
             stop = waiting.popleft()
             stays = True
-            for step in self._steps(stop, names):
+            for step in self._steps(stop, party):
                 if step.destination is not None:
-                    if copies == MAX_COPIES:
+                    for_friends = bool(step.rule.for_each)
+                    if not left[for_friends]:
+                        self._tell_if_friends(step.rule)
                         continue
-                    copies += 1
+                    left[for_friends] -= 1
                     waiting.append(stop.after(step))
                 stays = stays and step.rule.action is Action.COPY
                 journey.steps.append(step)
@@ -264,11 +361,21 @@ class RoutingRules:
                 journey.topics.append(stop.topic)
         return journey
 
-    def _steps(self, stop: _Stop, names: dict[str, str]) -> Iterator[Step]:
+    def _party(self, sender: Principal | None) -> _Party:
+        """Who a sender is, and whom it knows."""
+        if sender is None:
+            return _NO_PARTY
+        names = {"%u": sender.username or "", "%c": sender.client_id}
+        if not (self.uses_friends and sender.username):
+            return _Party(names)
+        friends = self._friends(sender.username)
+        return _Party(names, {FOLLOWED: friends.followed, MUTUAL: friends.mutual})
+
+    def _steps(self, stop: _Stop, party: _Party) -> Iterator[Step]:
         """The rules that apply to a message at one of its stops."""
         levels = stop.topic.split("/")
         for rule in self._rules:
-            captured = None if rule in stop.rules else rule.captured(levels)
+            captured = None if rule in stop.rules else rule.captured(levels, party.friends)
             if captured is None:
                 continue
             if rule.action is Action.DROP:
@@ -276,24 +383,33 @@ class RoutingRules:
                 continue
             if len(stop.rules) == MAX_HOPS:
                 continue
-            destination = rule.destination(captured, names)
-            if destination is None or destination in stop.topics:
-                continue
-            if rule.is_destination(destination):
-                yield Step(rule, stop.topic, destination)
-            else:
-                self._tell(rule, destination)
+            for destination in rule.destinations(captured, party.names, party.friends):
+                if destination in stop.topics:
+                    continue
+                if rule.is_destination(destination):
+                    yield Step(rule, stop.topic, destination)
+                else:
+                    self._tell(
+                        rule,
+                        f"{destination[:200]!r} is no topic to publish to; the rule does not apply then.",
+                    )
 
-    def _tell(self, rule: RoutingRule, destination: str) -> None:
+    def _tell_if_friends(self, rule: RoutingRule) -> None:
+        if rule.for_each:
+            self._tell(rule, f"more than {MAX_FRIEND_COPIES} copies for friends; the others get none.")
+
+    def _tell(self, rule: RoutingRule, problem: str) -> None:
         """Once for each rule: anybody may publish such messages, as many as they like."""
-        if rule in self._told:
-            return
-        self._told.add(rule)
-        self._log.warn(
-            "{place}: {destination!r} is no topic to publish to; the rule does not apply then.",
-            place=f"{self.origin}:{rule.number}",
-            destination=destination[:200],
-        )
+        if rule not in self._told:
+            self._told.add(rule)
+            self._log.warn("{place}: {problem}", place=f"{self.origin}:{rule.number}", problem=problem)
+
+
+def _compiled(level: str) -> str | int:
+    """One of a destination, as a rule keeps it."""
+    if level in _FRIENDS:
+        return _FRIEND
+    return int(level[1:]) - 1 if _CAPTURED.fullmatch(level) else level
 
 
 def _words(text: str) -> tuple[str, Action, str | None]:
@@ -320,8 +436,8 @@ def _check_source(source: str) -> None:
         raise ValueError("a source is no shared filter: nobody publishes to $share/")
     check_filter(source)
     for level in source.split("/"):
-        if _LOOKS_LIKE_A_VARIABLE.match(level):
-            raise ValueError(f"{level!r}: variables stand in the destination only")
+        if level not in _WILDCARDS and _LOOKS_LIKE_A_VARIABLE.match(level):
+            raise ValueError(f"{level!r}: variables but %f and %F stand in the destination only")
 
 
 def _check_destination(destination: str, wildcards: int) -> None:
@@ -334,9 +450,11 @@ def _check_destination(destination: str, wildcards: int) -> None:
     levels = destination.split("/")
     if levels[0] in RESERVED:
         raise ValueError(f"only the broker itself publishes under {levels[0]}")
+    if sum(level in _FRIENDS for level in levels) > 1:
+        raise ValueError("%f or %F may be there once")
     for level in levels:
         if _CAPTURED.fullmatch(level):
             if int(level[1:]) > wildcards:
                 raise ValueError(f"{level}: the source has {wildcards or 'no'} wildcards")
-        elif level not in _NO_NAMES and _LOOKS_LIKE_A_VARIABLE.search(level):
-            raise ValueError(f"{level!r}: variables are %u, %c, %1, %2 ..., each a whole level")
+        elif level not in (*_NO_NAMES, *_FRIENDS) and _LOOKS_LIKE_A_VARIABLE.search(level):
+            raise ValueError(f"{level!r}: variables are %u, %c, %f, %F, %1, %2 ..., each a whole level")

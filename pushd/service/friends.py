@@ -1,9 +1,11 @@
 """
-Has the friends of those at hand who are inside: of each session whose access rules ask for them.
+Has the friends of those at hand who are inside: of each session whose access rules ask for them, and of all
+if routing rules do.
 
 A session that opens waits for its user's. Those that a start finds, or that were open when a reload brought
-rules that ask, get theirs in pieces; until then the rules cannot say who may read what, and messages for
-clients that are away wait in their queues for the answer.
+rules that ask, get theirs in pieces; until then access rules cannot say who may read what, and messages for
+clients that are away wait in their queues for the answer, and by routing rules nobody has friends. Who
+publishes without a session, by HTTP or as a Will, waits as one does who logs in.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pushd.broker.session import Session
 from pushd.broker.tap import Tap
 from pushd.people.book import FriendBook
 from pushd.people.interfaces import Aspect, Friends
+from pushd.rules.routing import RoutingRules
 from pushd.service.people import PeopleOffice
 
 log = Logger()
@@ -44,6 +47,7 @@ class SessionFriends:
         self._broker = broker
         self._clock = clock
         self._book: FriendBook | None = None
+        self._routes_ask = False
         # By user. Almost all have one: a set of it would be the largest thing that is kept about them.
         self._readers: dict[str, tuple[Reader, ...]] = {}
         self._users: dict[Reader, str] = {}  # whose friends it has in the book
@@ -60,17 +64,32 @@ class SessionFriends:
             self._broker.companion = self
         return self._book
 
+    def route_by(self, rules: RoutingRules | None) -> None:
+        """From the next message on the broker goes by these routing rules, or by none."""
+        self._routes_ask = rules is not None and rules.uses_friends
+        if rules is not None and self._routes_ask:
+            rules = rules.knowing(self.book.friends)
+        self._broker.use_routing(rules)
+
     # What the broker tells and asks
 
     def prepare(self, username: str | None, policy: Policy) -> Deferred[None] | None:
         """See `ISessionCompanion`."""
-        if username is None or not policy.asks_for_friends:
+        if username is None or not (policy.asks_for_friends or self._routes_ask):
             return None
+        return self._load(username)
+
+    def prepare_sender(self, username: str | None) -> Deferred[None] | None:
+        """See `ISessionCompanion`."""
+        return self._load(username) if username and self._routes_ask else None
+
+    def _load(self, username: str) -> Deferred[None] | None:
+        """:return: ``None`` if somebody's friends are there, else fires when they are, or fails."""
         loading = self.book.need(username)
         if loading is None:
             self.book.release(username)
             return None
-        # Released after all that happens when it fires: by then the session needs them itself.
+        # Released after all that happens when it fires: by then a session needs them itself.
         ready: Deferred[None] = Deferred()
         loading.addCallbacks(ready.callback, ready.errback)
         loading.addBoth(lambda _: self.book.release(username))
@@ -78,7 +97,7 @@ class SessionFriends:
 
     def opened(self, session: Reader) -> None:
         """See `ISessionCompanion`."""
-        username = session.username if session.policy.asks_for_friends else None
+        username = session.username if self._asks_about(session) else None
         old = self._users.get(session)
         if username == old:
             return
@@ -88,6 +107,9 @@ class SessionFriends:
             self._users[session] = username
             self._readers[username] = (*self._readers.get(username, ()), session)
             self.book.keep(username)
+
+    def _asks_about(self, reader: Reader) -> bool:
+        return reader.policy.asks_for_friends or (self._routes_ask and isinstance(reader, Session))
 
     def ended(self, session: Reader) -> None:
         """See `ISessionCompanion`."""
@@ -103,7 +125,8 @@ class SessionFriends:
 
     def _changed(self, username: str, old: Friends, new: Friends) -> None:
         for reader in self._readers.get(username, ()):
-            self._broker.access_changed(reader)
+            if reader.policy.asks_for_friends:
+                self._broker.access_changed(reader)
 
     def look_again(self) -> None:
         """Rules were replaced, or the store has brought sessions: see whose friends are wanted now."""

@@ -126,7 +126,7 @@ class Server(Service):
         )
         self._logins = Logins(self.broker, HASHING_THREADS, self.accounts.make)
         files = read_files(settings)
-        self.broker.use_routing(files.routing)
+        self.friends.route_by(files.routing)
         self._subscribing = Subscribing(self.broker, self.people, reactor)
         self._subscribing.use(settings, files.subscribing)
         self._warnings = [*settings.warnings, *files.warnings()]
@@ -401,7 +401,7 @@ class Server(Service):
         self._plugins = plugins
         settings, unchanged = kept_until_restart(self._settings, read.settings)
         self._use(settings)
-        self.broker.use_routing(read.files.routing)
+        self.friends.route_by(read.files.routing)
         self._subscribing.use(settings, read.files.subscribing)
         self.sys_topics.set_interval(settings.sys_interval_s)
         self.hot_topics.use(settings)

@@ -87,6 +87,13 @@ class AnswerTests(RouteTestCase):
             told = ["no rule applies (routes)", f"delivered at {topic}"]
             self.assertEqual((1, told), self.ask(topic, *flags))
 
+    def test_friends(self) -> None:
+        """A file alone knows nobody's."""
+        self.write("routes", "p/%f drop\n")
+        status, lines = self.ask("p/x", "--user", "ann")
+        note = "note: with --file nobody has friends; -c CONF says where they are kept"
+        self.assertEqual((1, note), (status, lines[-1]))
+
     def test_no_topic(self) -> None:
         """A filter is none."""
         told = ["pushctl route test: 'a/#': topic name: a wildcard"]
@@ -111,6 +118,32 @@ class SettingsTests(RouteTestCase):
         """The file that the settings name is asked."""
         status, lines = self.ask_settings(f"routes_file {self.routes}\n")
         self.assertEqual((0, "routes:3: debug/# drop"), (status, lines[0]))
+
+    def test_friends(self) -> None:
+        """Those of the sender are read from where they are kept; nothing is made there."""
+        self.write("routes", "p/+ copy feed/%F/%u/%1\n")
+        conf = f"persistence true\npersistence_location {self.directory}\nroutes_file {self.routes}\n"
+        question = ("test", "p/x", "--user", "ann", "-c", str(self.write("pushd.conf", conf)))
+        self.assertEqual((1, ["no rule applies (routes)", "delivered at p/x"]), self.run_pushctl(*question))
+        self.assertFalse((self.directory / "people.db").exists())
+        for one, other in (("ann", "bob"), ("bob", "ann"), ("ann", "eve"), ("eve", "ann"), ("ann", "joe")):
+            with redirect_stdout(io.StringIO()):
+                pushctl.main(["friends", "add", one, other, "-c", question[-1]])
+        told = ["    p/x is copied to feed/bob/ann/x", "    p/x is copied to feed/eve/ann/x"]
+        status, lines = self.run_pushctl(*question)
+        self.assertEqual((0, ["routes:1: p/+ copy feed/%F/%u/%1", *told]), (status, lines[:3]))
+        self.assertEqual(["p/x", "feed/bob/ann/x", "feed/eve/ann/x"], [line[13:] for line in lines[3:]])
+        self.assertEqual(1, self.run_pushctl("test", "p/x", "-c", question[-1])[0])
+
+    def test_friends_of_a_bad_file(self) -> None:
+        """Where they cannot be read, there is no answer."""
+        self.write("routes", "p/%f drop\n")
+        self.write("people.db", "no database at all, " * 100)
+        conf = f"persistence true\npersistence_location {self.directory}\nroutes_file {self.routes}\n"
+        flags = ("--user", "ann", "-c", str(self.write("pushd.conf", conf)))
+        status, lines = self.run_pushctl("test", "p/x", *flags)
+        self.assertEqual((3, 1), (status, len(lines)))
+        self.assertIn("people.db", lines[0])
 
     def test_none(self) -> None:
         """Without one nothing is routed."""

@@ -12,7 +12,8 @@ from zope.interface.verify import verifyObject
 
 from pushd.broker.interfaces import IRoutingRules
 from pushd.mqtt.topics import is_valid_filter, is_valid_name, matches
-from pushd.rules.routing import MAX_COPIES, MAX_HOPS, RESERVED, RoutingRules
+from pushd.people.interfaces import Friends
+from pushd.rules.routing import MAX_COPIES, MAX_FRIEND_COPIES, MAX_HOPS, RESERVED, RoutingRules
 from pushd.rules.rule_file import RuleFileError
 from tests.processes import ROOT
 
@@ -188,6 +189,134 @@ def grains(count: int) -> list[str]:
     return [f"+/# copy r{n}/%1/%2" for n in range(count)]
 
 
+FOLLOWED = {"ann", "bob", "eve"}
+MUTUAL = {"eve", "bob"}
+
+
+def befriended(*lines: str, more: frozenset[str] = frozenset()) -> RoutingRules:
+    """The rules, for alice with these friends; and each of `more`, mutually."""
+    friends = Friends(frozenset(FOLLOWED | more), frozenset(MUTUAL | more))
+    return read(*lines).knowing(lambda username: friends if username == "alice" else Friends())
+
+
+class ForEachFriendTests(SynchronousTestCase):
+    """``%f`` and ``%F`` in destinations"""
+
+    def routed(
+        self, *lines: str, sender: Sender | None = ALICE, more: frozenset[str] = frozenset()
+    ) -> list[str]:
+        """Where a message goes that was published to ``a/b``."""
+        return list(befriended(*lines, more=more).destinations("a/b", sender))
+
+    def test_copies(self) -> None:
+        """One for each user who is followed, or who follows back, by name."""
+        self.assertEqual(
+            ["a/b", "x/ann/alice/b", "x/bob/alice/b", "x/eve/alice/b"], self.routed("a/+ copy x/%f/%u/%1")
+        )
+        self.assertEqual(["a/b", "bob", "eve"], self.routed("a/+ copy %F"))
+        self.assertEqual(["a/b", "b/a/b/bob", "b/a/b/eve"], self.routed("a/+ copy %1/a/%1/%F"))
+
+    def test_move(self) -> None:
+        """To each of them instead."""
+        self.assertEqual(["bob/x", "eve/x"], self.routed("a/+ move %F/x"))
+
+    def test_nobody(self) -> None:
+        """Without any the rule does not apply: what would be moved stays."""
+        for sender in (None, Sender("pc", None), Sender("pc", ""), Sender("pc", "lonely")):
+            for action in ("copy", "move"):
+                self.assertEqual(["a/b"], self.routed(f"a/+ {action} x/%F", sender=sender))
+
+    def test_nobody_knows(self) -> None:
+        """By the rules of a file alone nobody has friends."""
+        self.assertEqual(["a"], routed("a", "a copy x/%f", "a move x/%F"))
+
+    def test_hostile_names(self) -> None:
+        """Friends whose names are more than a level get none, and keep it from nobody else."""
+        more = frozenset(["a/b", "+", "#", "x#", "/", "", "a\0", "%1", "%F", "$SYS", "\ud800"])
+        self.assertEqual(
+            ["a/b", "x/$SYS", "x/%1", "x/%F", "x/bob", "x/eve"], self.routed("a/b copy x/%F", more=more)
+        )
+        self.assertEqual(["a/b", "%1", "%F", "bob", "eve"], self.routed("a/b copy %F", more=more))
+
+    def test_what_looks_like_it(self) -> None:
+        """A level that was published is no variable."""
+        rules = befriended("+/+ move x/%1/%F/%2")
+        self.assertEqual(("x/%F/bob/%f", "x/%F/eve/%f"), rules.destinations("%F/%f", ALICE))
+
+    def test_routed_again(self) -> None:
+        """Like all copies."""
+        found = self.routed("a/+ copy x/%F", "x/bob move y", "x/%f copy z/%1", "a/b move z/%F")
+        self.assertEqual(["x/eve", "z/bob", "z/eve", "y"], found)
+
+    def test_most(self) -> None:
+        """A thousand at most, those who are first by name; the log hears once of the others."""
+        more = frozenset(f"u{number:04}" for number in range(MAX_FRIEND_COPIES))
+        rules = befriended("a copy x/%F", "a copy y", more=more)
+        with capturedLogs() as events:
+            for _ in range(3):
+                found = rules.destinations("a", ALICE)
+        self.assertEqual(MAX_FRIEND_COPIES + 2, len(found))
+        self.assertEqual(("a", "x/bob", "x/eve", "x/u0000"), found[:4])
+        self.assertEqual("y", found[-1])
+        self.assertEqual(1, len(events))
+
+
+class FromFriendsTests(SynchronousTestCase):
+    """``%f`` and ``%F`` in sources"""
+
+    def test_matches(self) -> None:
+        """The name of a friend, whole, and captures it."""
+        rules = befriended("to/%F/# move in/%1/%u/%2", "to/%f/# move out/%1", "to/# drop")
+        for topic, expected in (
+            ("to/bob/x", ("in/bob/alice/x", "out/bob")),
+            ("to/ann/x", ("out/ann",)),
+            ("to/bobby", ()),
+            ("to/alice", ()),
+            ("to", ()),
+        ):
+            self.assertEqual(expected, rules.destinations(topic, ALICE), topic)
+
+    def test_nobody(self) -> None:
+        """A sender without friends has nobody whose name would match."""
+        rules = befriended("to/%f drop")
+        for sender in (None, Sender("pc", None), Sender("pc", ""), Sender("pc", "lonely")):
+            self.assertEqual(("to/ann",), rules.destinations("to/ann", sender))
+
+    def test_hostile_names(self) -> None:
+        """What is no whole level matches nothing, nor does one that would open topics of the broker."""
+        rules = befriended("to/%f drop", "%F/# drop", more=frozenset(["", "a/b", "+", "#", "$SYS", "%f"]))
+        for topic in ("to/", "to/a/b", "$SYS/x", "/x"):
+            self.assertEqual((topic,), rules.destinations(topic, ALICE), topic)
+        self.assertEqual((), rules.destinations("to/%f", ALICE))
+        self.assertEqual((), rules.destinations("to/$SYS", ALICE))
+
+    def test_concern(self) -> None:
+        """Every topic that would match for somebody; so what is remembered of it holds for everybody."""
+        rules = befriended("to/%f/x drop")
+        for topic, expected in (
+            ("to/zoe/x", True),
+            ("to//x", False),
+            ("to/zoe", False),
+            ("zoe/zoe/x", False),
+        ):
+            self.assertIs(expected, rules.concern(topic), topic)
+        self.assertFalse(befriended("%f/x drop").concern("$SYS/x"))
+
+    def test_uses_friends(self) -> None:
+        """Where no rule asks for them, nobody needs to know them."""
+        self.assertTrue(read("a copy b", "a/%F drop").uses_friends)
+        self.assertTrue(read("a copy b/%f").uses_friends)
+        self.assertFalse(read("a copy b/%u", "100%f/x drop").uses_friends)
+
+    def test_seen_at_once(self) -> None:
+        """The friends of now count."""
+        friends = {"alice": Friends()}
+        rules = read("a/%F drop").knowing(friends.__getitem__)
+        self.assertEqual(("a/ann",), rules.destinations("a/ann", ALICE))
+        friends["alice"] = Friends(frozenset({"ann"}), frozenset({"ann"}))
+        self.assertEqual((), rules.destinations("a/ann", ALICE))
+
+
 class MistakeTests(SynchronousTestCase):
     """What is wrong with a file"""
 
@@ -207,14 +336,18 @@ class MistakeTests(SynchronousTestCase):
             ("a/#/b copy c", "topic filter: # is not the last level, whole"),
             ("a+ copy c", "topic filter: + is not a whole level"),
             ("$share/g/a copy b", "a source is no shared filter: nobody publishes to $share/"),
-            ("%u/x copy b", "'%u': variables stand in the destination only"),
+            ("%u/x copy b", "'%u': variables but %f and %F stand in the destination only"),
+            ("%fx/y copy b", "'%fx': variables but %f and %F stand in the destination only"),
             ("a copy b/+", "topic name: a wildcard"),
             ("a copy b/#", "topic name: a wildcard"),
             ("a copy b/%1", "%1: the source has no wildcards"),
             ("+/# copy b/%3", "%3: the source has 2 wildcards"),
-            ("a copy b/x%u", "'x%u': variables are %u, %c, %1, %2 ..., each a whole level"),
-            ("a copy b/%f", "'%f': variables are %u, %c, %1, %2 ..., each a whole level"),
-            ("+ copy b/%0", "'%0': variables are %u, %c, %1, %2 ..., each a whole level"),
+            ("a copy b/x%u", "'x%u': variables are %u, %c, %f, %F, %1, %2 ..., each a whole level"),
+            ("a copy b/%F/%f", "%f or %F may be there once"),
+            ("a copy b/%f/%f", "%f or %F may be there once"),
+            ("%F/a copy b/%2", "%2: the source has 1 wildcards"),
+            ("a copy b/%Fx", "'%Fx': variables are %u, %c, %f, %F, %1, %2 ..., each a whole level"),
+            ("+ copy b/%0", "'%0': variables are %u, %c, %f, %F, %1, %2 ..., each a whole level"),
             ("a copy b\0", "NUL character"),
             *((f"a copy {word}/x", f"only the broker itself publishes under {word}") for word in RESERVED),
         ):
@@ -234,17 +367,22 @@ class MistakeTests(SynchronousTestCase):
         text = (ROOT / "conf" / "routes").read_text()
         self.assertFalse(RoutingRules.parse(text, "routes").concern("/chat/im/u/jim"))
         examples = [line[1:] for line in text.splitlines() if line[:1] == "#" and line[1:2] not in (" ", "")]
-        self.assertEqual(3, len(examples))
+        self.assertEqual(6, len(examples))
         self.assertTrue(read(*examples).concern("/chat/im/u/jim"))
 
 
 NAMES = st.lists(st.sampled_from(["a", "b", "", "$x", "é"]), min_size=1, max_size=5).map("/".join)
 FILTERS = st.lists(st.sampled_from(["a", "b", "", "$x", "+", "#"]), min_size=1, max_size=5).map("/".join)
-DESTINATIONS = st.lists(st.sampled_from(["a", "b", "c", "%u", "%1", "%2"]), min_size=1, max_size=4).map(
+DESTINATIONS = st.lists(
+    st.sampled_from(["a", "b", "c", "%u", "%1", "%2", "%f", "%F"]), min_size=1, max_size=4
+).map("/".join)
+SOURCES = st.lists(st.sampled_from(["a", "b", "", "$x", "+", "#", "%f", "%F"]), min_size=1, max_size=5).map(
     "/".join
 )
+USERNAMES = st.frozensets(st.sampled_from(["a", "b", "", "$x", "é", "%F", "+", "a/b"]) | st.text(max_size=3))
+FRIENDS = st.builds(lambda some, more: Friends(some | more, some), USERNAMES, USERNAMES)
 RULES = st.lists(
-    st.tuples(FILTERS, st.sampled_from(["copy", "move"]), DESTINATIONS).map(" ".join), max_size=8
+    st.tuples(SOURCES, st.sampled_from(["copy", "move"]), DESTINATIONS).map(" ".join), max_size=8
 )
 
 
@@ -269,20 +407,37 @@ class AnythingTests(SynchronousTestCase):
             self.assertEqual(matches(filter, name), read(f"{filter} drop").concern(name))
 
     @settings(deadline=None)
-    @given(RULES, NAMES, st.text(min_size=1, max_size=4))
-    def test_journeys_end(self, lines: list[str], topic: str, username: str) -> None:
+    @given(RULES, NAMES, st.text(min_size=1, max_size=4), FRIENDS)
+    def test_journeys_end(self, lines: list[str], topic: str, username: str, friends: Friends) -> None:
         """
         Somewhere, as long as nothing is dropped, and on topics that may be published to; within the bounds.
         """
         good = [line for line in lines if line[0] != "#" and is_good(line)]
         if not is_valid_name(topic):
             return
-        journey = read(*good).journey(topic, Sender("pc", username))
+        rules = read(*good).knowing(lambda _: friends)
+        journey = rules.journey(topic, Sender("pc", username))
         self.assertTrue(journey.topics)
-        self.assertLessEqual(len(journey.topics), MAX_COPIES + 1)
+        self.assertLessEqual(len(journey.topics), MAX_COPIES + MAX_FRIEND_COPIES + 1)
+        self.assertTrue(rules.concern(topic) or journey.topics == [topic])
         for place in journey.topics:
             self.assertTrue(is_valid_name(place))
             self.assertTrue(place == topic or not place.startswith("$"))
+
+    @given(SOURCES, NAMES, FRIENDS)
+    def test_matching_friends(self, source: str, name: str, friends: Friends) -> None:
+        """A source matches what it would with any friend's name in the place of ``%f``, and no more."""
+        if not (is_valid_filter(source) and is_valid_name(name) and source[0] != "#"):
+            return
+        levels = name.split("/")
+        meant = {"%f": friends.followed - {""}, "%F": friends.mutual - {""}}
+        matched = matches(source.replace("%f", "+").replace("%F", "+"), name) and all(
+            level in meant[wanted]
+            for wanted, level in zip(source.split("/"), levels, strict=False)
+            if wanted in meant
+        )
+        rules = read(f"{source} drop").knowing(lambda _: friends)
+        self.assertEqual([] if matched else [name], list(rules.destinations(name, ALICE)))
 
     def test_provides(self) -> None:
         """What the broker asks for."""
