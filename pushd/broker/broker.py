@@ -107,7 +107,14 @@ class Broker:
         self.retained = RetainedMessages(store, self.wheel, lambda: self.limits)
         self.replays = Replays(self)
         self._soon = partial(clock.callLater, 0)
-        self.scheduled = Schedule(self.wheel, store, self.counters, self._publish_scheduled, self._soon)
+        self.scheduled = Schedule(
+            self.wheel,
+            store,
+            self.counters,
+            self._publish_scheduled,
+            self._soon,
+            prepare=self._prepare_scheduled,
+        )
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
         self.sessions: dict[str, Session] = {}
         self.taps: set[Tap] = set()
@@ -373,6 +380,11 @@ class Broker:
         self.counters.publish_bytes_received += len(message.payload)
         return self.store.barrier().addCallback(lambda _: ReasonCode.SUCCESS)
 
+    def _prepare_scheduled(self, message: Message) -> Deferred[None] | None:
+        """As `_inform_rules`: whoever handed it in may be gone long since."""
+        preparing = None if message.source is None else self._prepare_sender(message, message.source)
+        return None if preparing is None else preparing.addErrback(lambda _: None)
+
     def _publish_scheduled(self, message: Message) -> None:
         self.publish_message(message, message.source)
 
@@ -413,12 +425,16 @@ class Broker:
         Have at hand what routing rules ask about a sender who may have no session any more. Where that cannot
         be had, they go by what there is: nobody's message is lost for it.
         """
-        if self.companion is None or not isinstance(decision, Message):
+        if not isinstance(decision, Message):
             return decision
-        if not self.router.route(decision.topic).ruled:
-            return decision
-        preparing = self.companion.prepare_sender(sender.username)
+        preparing = self._prepare_sender(decision, sender)
         return decision if preparing is None else preparing.addBoth(lambda _: decision)
+
+    def _prepare_sender(self, message: Message, sender: Principal) -> Deferred[None] | None:
+        """:return: ``None`` if routing rules may be asked about a message now, else as `prepare_sender`."""
+        if self.companion is None or not self.router.route(message.topic).ruled:
+            return None
+        return self.companion.prepare_sender(sender.username)
 
     def publish_durably(
         self, message: Decision, sender: Principal | None = None

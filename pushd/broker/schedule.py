@@ -15,6 +15,9 @@ the reactor. A store commits a turn's records together, so a crash leaves either
 published) or neither (a restart publishes it). Were they to come apart, the order makes it twice rather than
 never. To clients without a session a crash promises nothing, here as everywhere.
 
+Where something must be known first (`prepare`), a message that is due waits for that on its own, and can be
+cancelled, and is found by a restart, as before.
+
 **Cheap to wait for.** There is no timer for each message: a heap knows the next one, and the schedule as a
 whole is one thing on the broker's timing wheel.
 """
@@ -25,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -65,12 +69,15 @@ class Schedule:
         soon: Callable[[Callable[[], None]], IDelayedCall],
         max_messages: int = MAX_MESSAGES,
         max_bytes: int = MAX_BYTES,
+        prepare: Callable[[Message], Deferred[None] | None] = lambda message: None,
     ) -> None:
         """
         :param publish: passes a message on, and has recorded what follows from it when it returns.
         :param soon: calls something once, after what is readable now has been read: ``callLater`` with 0.
         :param max_messages: how many may wait; 0 is no limit.
         :param max_bytes: how large all their payloads may be together; 0 is no limit.
+        :param prepare: told of a message that is due; it is published at once if this returns ``None``, else
+            when that fires. Never fails.
         """
         self._wheel = wheel
         self._store = store
@@ -79,6 +86,8 @@ class Schedule:
         self._soon = soon
         self._max_messages = max_messages
         self._max_bytes = max_bytes
+        self._prepare = prepare
+        self._stopped = False
         self._waiting: dict[str, MessageScheduled] = {}
         # (due_at, number, id): those that are due at the same time keep the order in which they came. A
         # cancelled message leaves its entry behind; one that was put in again leaves its old one.
@@ -149,6 +158,7 @@ class Schedule:
 
     def stop(self) -> None:
         """Publish nothing more: the process ends, and the store is about to be closed."""
+        self._stopped = True
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None
@@ -172,19 +182,25 @@ class Schedule:
             if scheduled is None:
                 self._wheel.add(self)
                 return
-            self._finish(scheduled)
+            preparing = self._prepare(scheduled.message)
+            if preparing is None:
+                self._finish(None, scheduled)
+            else:
+                preparing.addCallback(self._finish, scheduled)
         self._rest = self._soon(self._go_on)
 
     def _take_due(self, now: float) -> MessageScheduled | None:
         due_at = self.due_at()
         if due_at is None or due_at > now:
             return None
-        scheduled = self._waiting.pop(heappop(self._heap)[2])
-        self.payload_bytes -= len(scheduled.message.payload)
-        return scheduled
+        return self._waiting[heappop(self._heap)[2]]
 
-    def _finish(self, scheduled: MessageScheduled) -> None:
-        """Publish a message that waits no more, and only then say that it is over (see **Once** above)."""
+    def _finish(self, _: None, scheduled: MessageScheduled) -> None:
+        """Publish a message that is due, and only then say that it is over (see **Once** above)."""
+        if self._stopped or self._waiting.get(scheduled.id) is not scheduled:
+            return  # the next process will; or it was cancelled
+        del self._waiting[scheduled.id]
+        self.payload_bytes -= len(scheduled.message.payload)
         try:
             if scheduled.message.expired(self._wheel.now):
                 self._counters.dropped("expired")

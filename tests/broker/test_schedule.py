@@ -56,13 +56,20 @@ class ScheduleCase(SynchronousTestCase):
         self.store = Diary()
         self.counters = Counters()
         self.published: list[tuple[float, bytes]] = []
+        self.known: Deferred[None] = Deferred()
         self.schedule = self.new()
 
     def new(self, max_messages: int = 0, max_bytes: int = 0) -> Schedule:
         self.wheel = TimingWheel(self.clock, self.clock.seconds)
         self.wheel.start()
         soon = partial(self.turns.callLater, 1)
-        return Schedule(self.wheel, self.store, self.counters, self.publish, soon, max_messages, max_bytes)
+        return Schedule(
+            self.wheel, self.store, self.counters, self.publish, soon, max_messages, max_bytes, self.prepare
+        )
+
+    def prepare(self, message: Message) -> Deferred[None] | None:
+        """Nothing is to be known but about one."""
+        return self.known if message.payload == b"slow" else None
 
     def publish(self, message: Message) -> None:
         if message.payload == b"bad":
@@ -159,6 +166,42 @@ class DueTests(ScheduleCase):
         self.schedule.stop()
         self.turns.advance(1)
         self.assertEqual(len(self.published), Schedule.SLICE)
+
+
+class PrepareTests(ScheduleCase):
+    """One about which something must be known first"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.add("a", 1, b"slow")
+        self.add("b", 1)
+        self.pass_time(3)
+
+    def test_waits(self) -> None:
+        """Without holding up others; it is not over before it is published."""
+        self.assertEqual(self.payloads, [b"b"])
+        self.assertEqual(["a"], [scheduled.id for scheduled in self.schedule])
+        self.assertIn("a", self.store.state.scheduled)
+        self.known.callback(None)
+        self.assertEqual(self.payloads, [b"b", b"slow"])
+        self.assertEqual((0, 0), (len(self.schedule), self.schedule.payload_bytes))
+        self.assertNotIn("a", self.store.state.scheduled)
+
+    def test_cancelled_meanwhile(self) -> None:
+        """Then it is not published, nor in the place of another of the same id."""
+        self.assertTrue(self.schedule.cancel("a"))
+        self.add("a", 5, b"again")
+        self.known.callback(None)
+        self.assertEqual(self.payloads, [b"b"])
+        self.pass_time(7)
+        self.assertEqual(self.payloads, [b"b", b"again"])
+
+    def test_stopped_meanwhile(self) -> None:
+        """It is left to the next process."""
+        self.schedule.stop()
+        self.known.callback(None)
+        self.assertEqual(self.payloads, [b"b"])
+        self.assertIn("a", self.store.state.scheduled)
 
 
 class CancelTests(ScheduleCase):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from time import perf_counter
+from unittest.mock import Mock
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.auth.acl_file import AclAuthorizer, AclFile
+from pushd.broker.broker import Broker
 from pushd.broker.interfaces import IStore
 from pushd.broker.message import Message
 from pushd.broker.tap import listen
 from pushd.gateway.guards import Caller
 from pushd.mqtt.codes import QoS, ReasonCode
-from pushd.mqtt.packets import Packet, Puback, Publish
+from pushd.mqtt.packets import Packet, Puback, Publish, Will
 from pushd.people.interfaces import Friends, PeopleUnavailable
 from pushd.people.memory import MemoryPeople
+from pushd.rules.routing import RoutingRules
 from pushd.service.friends import SessionFriends
 from pushd.service.people import PeopleOffice
 from pushd.storage.memory import MemoryStore
@@ -340,6 +343,149 @@ class ReloadTests(FriendsCase):
         self.use("pattern read a")
         self.wait()
         assert len(self.friends.book) == 0
+
+
+class RoutingTests(FriendsCase):
+    """Routing rules that ask, where access rules do not"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.use("pattern readwrite #")
+        self.route("presence/+ copy feed/%F/%u/%1", "letters/%f move inbox/%1/%u")
+
+    def route(self, *lines: str) -> None:
+        """What a reload does."""
+        self.friends.route_by(RoutingRules.parse("\n".join(lines), "routes"))
+        self.friends.look_again()
+        self.wait()
+
+    def reader(self, *filters: str) -> Peer:
+        reader = self.rig.connect("reader")
+        reader.subscribe(*(filters or ("feed/#", "inbox/#", "letters/#")))
+        return reader
+
+    def topics(self, peer: Peer) -> list[str]:
+        return [packet.topic for packet in peer.received() if isinstance(packet, Publish)]
+
+    def push(self, username: str, topic: str) -> Deferred[ReasonCode]:
+        """By HTTP."""
+        return self.rig.broker.publish(self.rig.policy, Caller(username), topic, b"x", 1, False)
+
+    def test_changes(self) -> None:
+        """The next message goes by them, within a second, without reconnecting."""
+        reader, ann = self.reader(), self.come("ann")
+        ann.publish("presence/pc")
+        self.people.follow("ann", "eve")
+        self.people.unfollow("bob", "ann")
+        self.wait()
+        ann.publish("presence/pc")
+        ann.publish("letters/bob")
+        ann.publish("letters/joe")
+        self.assertEqual(
+            ["feed/bob/ann/pc", "feed/eve/ann/pc", "inbox/bob/ann", "letters/joe"], self.topics(reader)
+        )
+
+    def test_routes_stay(self) -> None:
+        """What was remembered of who reads what is not forgotten for it."""
+        reader, ann = self.reader(), self.come("ann")
+        ann.publish("letters/joe")
+        route = self.rig.broker.router.route("letters/joe")
+        self.people.follow("ann", "eve")
+        self.wait()
+        self.assertIs(route, self.rig.broker.router.route("letters/joe"))
+        self.assertEqual(["letters/joe"], self.topics(reader))
+
+    def test_login_waits(self) -> None:
+        """So that the first message of a client is told to its friends already."""
+        reader = self.reader()
+        self.people.slow = True
+        ann = self.come("ann")
+        self.assertIsNone(ann.connack)
+        self.people.answer()
+        self.rig.turn()
+        ann.publish("presence/pc")
+        self.assertEqual(["feed/bob/ann/pc"], self.topics(reader))
+
+    def test_push(self) -> None:
+        """One by HTTP waits for its caller's, if it is on a topic that a rule names; the next does not."""
+        reader = self.reader("feed/#", "other")
+        self.people.slow = True
+        first, other = self.push("ann", "presence/web"), self.push("ann", "other")
+        self.successResultOf(other)
+        self.assertNoResult(first)
+        self.people.answer()
+        self.assertIs(ReasonCode.SUCCESS, self.successResultOf(first))
+        self.people.slow = True
+        self.successResultOf(self.push("ann", "presence/web"))
+        self.rig.turn()
+        self.assertEqual(["other", "feed/bob/ann/web", "feed/bob/ann/web"], self.topics(reader))
+
+    def test_push_while_nobody_answers(self) -> None:
+        """It is passed on as if its caller had no friends."""
+        reader = self.reader("#")
+        self.people.slow = True
+        pushed = self.push("ann", "presence/web")
+        self.people.fail()
+        self.assertIs(ReasonCode.SUCCESS, self.successResultOf(pushed))
+        self.rig.turn()
+        self.assertEqual(["presence/web"], self.topics(reader))
+
+    def test_will(self) -> None:
+        """Friends of a client that is gone hear of that, and of a session that is over long since."""
+        reader = self.reader()
+        will = Will("presence/pc", b"gone")
+        self.rig.connect("ann-pc", username="ann", will=will).drop()
+        self.rig.turn()
+        self.assertEqual(["feed/bob/ann/pc"], self.topics(reader))
+        assert len(self.friends.book) == 0
+
+    def test_will_of_the_last_process(self) -> None:
+        """Its user's friends are waited for."""
+        store = MemoryStore()
+        rig = Rig(store=store)
+        rig.connect("reader", clean=False).subscribe("feed/#", qos=1)
+        rig.connect("ann-pc", username="ann", will=Will("presence/pc", b"gone", QoS.AT_LEAST_ONCE))
+        broker = Broker(rig.clock, store)
+        friends = SessionFriends(PeopleOffice(lambda: self.people, rig.clock), broker, rig.clock)
+        friends.route_by(RoutingRules.parse("presence/+ copy feed/%F/%u/%1", "routes"))
+        self.people.slow = True
+        broker.start(rig.policy)
+        self.assertEqual(0, broker.sessions["reader"].waiting_messages)
+        self.people.answer()
+        self.assertEqual(1, broker.sessions["reader"].waiting_messages)
+
+    def test_later(self) -> None:
+        """A push that is due goes to the friends of then, though its caller is away."""
+        reader = self.reader()
+        broker = self.rig.broker
+        broker.schedule(self.rig.policy, Caller("eve"), "1", "presence/web", b"x", 1, False, 9.0)
+        self.people.follow("ann", "eve")
+        self.people.slow = True
+        self.rig.clock.pump([0.5] * 30)
+        self.assertEqual([], self.topics(reader))
+        self.people.answer()
+        self.rig.turn()
+        self.assertEqual(["feed/ann/eve/web"], self.topics(reader))
+
+    def test_begin_and_end(self) -> None:
+        """After a reload nobody's friends are kept for nothing, and those who are inside have theirs soon."""
+        reader, ann = self.reader(), self.come("ann")
+        self.route("presence/# drop")
+        assert len(self.friends.book) == 0
+        self.route("presence/+ copy feed/%F")
+        assert len(self.friends.book) == 1
+        ann.publish("presence/pc")
+        self.friends.route_by(None)
+        ann.publish("presence/pc")
+        self.assertEqual(["feed/bob"], self.topics(reader))
+
+    def test_streams(self) -> None:
+        """Who only listens publishes nothing: its friends do not matter."""
+        listening = listen(self.rig.broker, self.rig.policy, Caller("bob"), "#", Mock(), Mock())
+        tap = self.successResultOf(listening)
+        assert not isinstance(tap, ReasonCode)
+        assert len(self.friends.book) == 0
+        tap.end()
 
 
 class CostTests(FriendsCase):
