@@ -44,7 +44,6 @@ from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -76,12 +75,11 @@ _NO_NAMES = {"%u": "", "%c": ""}
 
 _FRIENDS = FOLLOWED, MUTUAL = "%f", "%F"
 NOBODY = Friends()
-_NO_FRIENDS: Mapping[str, frozenset[str]] = {FOLLOWED: frozenset(), MUTUAL: frozenset()}
 
 # Where the name of a friend is to be put in: no topic has such a level.
 _FRIEND = "\0"
 
-# Levels of a source that more than one level of a topic matches.
+# Levels of a source that match more than themselves.
 _WILDCARDS = ("+", "#", *_FRIENDS)
 
 
@@ -168,15 +166,15 @@ class RoutingRule:
         return found if len(source) == len(levels) else None
 
     def destinations(
-        self, captured: Sequence[Captured], names: Mapping[str, str], friends: Mapping[str, frozenset[str]]
+        self, captured: Sequence[Captured], names: Mapping[str, str], friends: Sequence[str]
     ) -> Iterator[str]:
         """
         Where a message goes that the source matches, but for ``drop``: to one topic, or to one for each
-        friend, by name; nowhere if somebody's name cannot stand there.
+        friend; nowhere if somebody's name cannot stand there.
 
         :param captured: by the wildcards.
         :param names: what ``%u`` and ``%c`` stand for; an empty one for nothing.
-        :param friends: whom ``%f`` and ``%F`` stand for.
+        :param friends: whom `for_each` stands for.
         :return: what perhaps is no topic name: see `is_destination`.
         """
         levels = self._levels(captured, names)
@@ -186,7 +184,7 @@ class RoutingRule:
             yield "/".join(levels)
             return
         at = levels.index(_FRIEND)
-        for name in sorted(friends[self.for_each]):
+        for name in friends:
             if is_one_level(name, at):
                 levels[at] = name
                 yield "/".join(levels)
@@ -258,7 +256,7 @@ class _Stop:
         return _Stop((*self.topics, step.destination), (*self.rules, step.rule))
 
 
-class _Party(NamedTuple):
+class _Party:
     """
     What the variables stand for that depend on the sender.
 
@@ -266,8 +264,18 @@ class _Party(NamedTuple):
     :ivar friends: ``%f`` and ``%F``.
     """
 
-    names: Mapping[str, str]
-    friends: Mapping[str, frozenset[str]] = _NO_FRIENDS
+    __slots__ = ("_in_order", "friends", "names")
+
+    def __init__(self, names: Mapping[str, str], friends: Friends = NOBODY) -> None:
+        self.names = names
+        self.friends: Mapping[str, frozenset[str]] = {FOLLOWED: friends.followed, MUTUAL: friends.mutual}
+        self._in_order: dict[str, Sequence[str]] = {"": ()}
+
+    def in_order(self, variable: str) -> Sequence[str]:
+        """The names of these friends that can be a level. Sorted once: they may be thousands."""
+        if variable not in self._in_order:
+            self._in_order[variable] = sorted(filter(is_one_level, self.friends[variable]))
+        return self._in_order[variable]
 
 
 _NO_PARTY = _Party(_NO_NAMES)
@@ -343,17 +351,12 @@ class RoutingRules:
         journey = Journey()
         party = self._party(sender)
         waiting = deque([_Stop((topic,))])
-        left = {False: MAX_COPIES, True: MAX_FRIEND_COPIES}
+        left = {False: MAX_COPIES, True: MAX_FRIEND_COPIES}  # by whether they are for friends
         while waiting:
             stop = waiting.popleft()
             stays = True
-            for step in self._steps(stop, party):
+            for step in self._steps(stop, party, left):
                 if step.destination is not None:
-                    for_friends = bool(step.rule.for_each)
-                    if not left[for_friends]:
-                        self._tell_if_friends(step.rule)
-                        continue
-                    left[for_friends] -= 1
                     waiting.append(stop.after(step))
                 stays = stays and step.rule.action is Action.COPY
                 journey.steps.append(step)
@@ -368,11 +371,10 @@ class RoutingRules:
         names = {"%u": sender.username or "", "%c": sender.client_id}
         if not (self.uses_friends and sender.username):
             return _Party(names)
-        friends = self._friends(sender.username)
-        return _Party(names, {FOLLOWED: friends.followed, MUTUAL: friends.mutual})
+        return _Party(names, self._friends(sender.username))
 
-    def _steps(self, stop: _Stop, party: _Party) -> Iterator[Step]:
-        """The rules that apply to a message at one of its stops."""
+    def _steps(self, stop: _Stop, party: _Party, left: dict[bool, int]) -> Iterator[Step]:
+        """The rules that apply to a message at one of its stops. What they cost is taken from `left`."""
         levels = stop.topic.split("/")
         for rule in self._rules:
             captured = None if rule in stop.rules else rule.captured(levels, party.friends)
@@ -383,20 +385,29 @@ class RoutingRules:
                 continue
             if len(stop.rules) == MAX_HOPS:
                 continue
-            for destination in rule.destinations(captured, party.names, party.friends):
+            for destination in self._destinations(rule, captured, party, left):
                 if destination in stop.topics:
                     continue
                 if rule.is_destination(destination):
                     yield Step(rule, stop.topic, destination)
                 else:
-                    self._tell(
-                        rule,
-                        f"{destination[:200]!r} is no topic to publish to; the rule does not apply then.",
-                    )
+                    problem = "is no topic to publish to; the rule does not apply then."
+                    self._tell(rule, f"{destination[:200]!r} {problem}")
 
-    def _tell_if_friends(self, rule: RoutingRule) -> None:
-        if rule.for_each:
-            self._tell(rule, f"more than {MAX_FRIEND_COPIES} copies for friends; the others get none.")
+    def _destinations(
+        self, rule: RoutingRule, captured: Sequence[Captured], party: _Party, left: dict[bool, int]
+    ) -> Iterator[str]:
+        """Those of a rule, as many as are left: also those that come to nothing take time to find."""
+        is_for_friends = bool(rule.for_each)
+        for destination in rule.destinations(captured, party.names, party.in_order(rule.for_each)):
+            if not left[is_for_friends]:
+                if is_for_friends:
+                    self._tell(
+                        rule, f"more than {MAX_FRIEND_COPIES} copies for friends; the others get none."
+                    )
+                return
+            left[is_for_friends] -= 1
+            yield destination
 
     def _tell(self, rule: RoutingRule, problem: str) -> None:
         """Once for each rule: anybody may publish such messages, as many as they like."""

@@ -22,6 +22,7 @@ from pushd.mqtt.packets import (
     SubscriptionRequest,
     Will,
 )
+from pushd.people.interfaces import Friends
 from pushd.rules.routing import RoutingRules
 from pushd.storage.memory import MemoryStore
 from pushd.transports.protocol import MQTTFactory
@@ -211,6 +212,61 @@ class OnceTests(ForwardingCase):
         bob = self.peer("bob", "u", "u/#")
         self.ada.publish("t", b"x")
         self.assertEqual([("u", b"x")] * 2, got(bob))
+
+
+class FriendsTests(ForwardingCase):
+    """Rules that ask for friends"""
+
+    def befriend(self, username: str, *names: str) -> None:
+        """From now on they are mutual friends of this user, and no others."""
+        self.friends[username] = Friends(frozenset(names), frozenset(names))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.friends: dict[str, Friends] = {}
+        asked = rules("presence/+ copy feed/%F/%u", "letters/%F move inbox/%1", "letters/+ drop")
+        self.rig.broker.use_routing(asked.knowing(lambda username: self.friends.get(username, Friends())))
+
+    def test_each_gets_his(self) -> None:
+        """Acknowledged once, however many copies there are."""
+        self.befriend("ada", "jim", "eve")
+        readers = [self.peer(name, f"feed/{name}/#") for name in ("eve", "jim", "joe")]
+        self.ada.publish("presence/pc", b"on", qos=1)
+        copies = [[("feed/eve/ada", b"on")], [("feed/jim/ada", b"on")], []]
+        self.assertEqual((copies, [Puback(1)]), ([got(reader) for reader in readers], self.ada.received()))
+
+    def test_once_for_who_reads_all(self) -> None:
+        """Like all copies."""
+        self.befriend("ada", "jim", "eve")
+        reader = self.peer("reader", "feed/#")
+        self.ada.publish("presence/pc", b"on")
+        self.assertEqual([("feed/eve/ada", b"on")], got(reader))
+
+    def test_by_who_sends_it(self) -> None:
+        """What was found out about a topic for one sender is not held against another."""
+        jim, bob = self.peer("jim", "inbox/jim"), self.rig.connect("bob", username="bob")
+        nobody = self.rig.connect("nobody")
+        self.befriend("ada", "jim")
+        for payload in (b"1", b"2"):
+            for sender in (nobody, bob, self.ada):
+                sender.publish("letters/jim", payload)
+        self.assertEqual([("inbox/jim", b"1"), ("inbox/jim", b"2")], got(jim))
+        self.assertEqual({"route": 4}, self.dropped())
+
+    def test_changes(self) -> None:
+        """The next message goes by the friends of then, whatever has gone by those of before."""
+        jim, letter = self.peer("jim", "inbox/jim"), Publish("letters/jim", b"x")
+        self.ada.send(letter, letter)
+        self.befriend("ada", "jim")
+        self.ada.send(letter, letter)
+        self.befriend("ada")
+        self.ada.send(letter)
+        self.assertEqual([("inbox/jim", b"x")] * 2, got(jim))
+
+    def test_others_keep_their_way(self) -> None:
+        """Topics that would match for nobody are not looked at."""
+        for topic, ruled in (("letters/jim", True), ("letters/jim/x", False), ("feed/jim/ada", False)):
+            self.assertIs(ruled, self.rig.broker.router.route(topic).ruled, topic)
 
 
 class Version5Tests(ForwardingCase):
