@@ -78,6 +78,8 @@ class Link:
 
     def close(self) -> Deferred[None]:
         """Give it up for good; who waits for it waits in vain. Fires when it is closed."""
+        if self._closed:
+            return succeed(None)
         self._closed = True
         for call in (self._attempt, self._retry):
             if call is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from pushd.broker.broker import Broker
@@ -12,11 +11,11 @@ from pushd.broker.subscriber_counts import SubscriberCounts
 from pushd.broker.tally import Tally
 from pushd.config.settings import Settings
 from pushd.service.node import node_name
+from pushd.service.redis import RedisOffice
 from pushd.stats.hot_message import HotMessage
 from pushd.stats.hot_topics import HotTopics
 
 if TYPE_CHECKING:
-    from pushd.redis.door import Door
     from pushd.stats.topic_count import TopicCount
 
 log = Logger()
@@ -29,11 +28,11 @@ class HotTopicsOffice:
     :ivar hot_topics: who answers; ``None`` if nothing is counted.
     """
 
-    def __init__(self, broker: Broker, settings: Settings, reactor: Any) -> None:
+    def __init__(self, broker: Broker, settings: Settings, reactor: Any, redis: RedisOffice) -> None:
         self.hot_topics: HotTopics | None = None
         self._settings = settings
         self._reactor = reactor
-        self._door: Door | None = None
+        self._redis = redis
         self._topic_count: TopicCount | None = None
         if settings.hot_topics == 0:
             return
@@ -48,34 +47,31 @@ class HotTopicsOffice:
             return
         self.hot_topics.start()
         self._message.start()
-        if self._settings.redis_url is not None:
-            self._tell_redis(self._settings.redis_url)
+        if self._redis.url is not None:
+            self._tell_redis()
 
-    def _tell_redis(self, url: str) -> None:
+    def _tell_redis(self) -> None:
         """Imported here: a broker without Redis needs none of it."""
-        from pushd.redis.door import connect
         from pushd.redis.errors import BadUrl
         from pushd.stats.topic_count import TopicCount
 
         settings = self._settings
         try:
             node = node_name(settings.persistence_location if settings.persistence else None)
-            self._door = connect(url, self._reactor)
+            door = self._redis.door
         except (OSError, BadUrl) as problem:
             log.error("Subscribers are not counted in Redis: {problem}", problem=problem)
             return
-        self._topic_count = TopicCount(self._door, node, self._subscribers, self._reactor)
+        self._topic_count = TopicCount(door, node, self._subscribers, self._reactor)
         self._topic_count.start()
 
-    def stop(self) -> Deferred[None]:
-        """Do neither any more. Fires when the connection to Redis is closed, if there is one."""
+    def stop(self) -> None:
+        """Do neither any more."""
         if self.hot_topics is not None:
             self._message.stop()
             self.hot_topics.stop()
-        if self._door is None or self._topic_count is None:
-            return succeed(None)
-        self._topic_count.stop()
-        return self._door.close()
+        if self._topic_count is not None:
+            self._topic_count.stop()
 
     def use(self, settings: Settings) -> None:
         """Go by these settings, as after a reload."""

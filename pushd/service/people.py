@@ -18,13 +18,14 @@ from twisted.python.failure import Failure
 
 from pushd.config.settings import Settings
 from pushd.people.interfaces import Aspect, Change, IPeople, PeopleUnavailable
+from pushd.service.redis import RedisOffice
 
 log = Logger()
 
 FILE = "people.db"
 
 
-def make_people(settings: Settings, reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> IPeople:
+def make_people(settings: Settings, redis: RedisOffice, in_thread: Callable[..., Deferred[Any]]) -> IPeople:
     """
     In Redis if the settings name one, else in a file beside the store. Nothing is opened yet.
 
@@ -33,11 +34,10 @@ def make_people(settings: Settings, reactor: Any, in_thread: Callable[..., Defer
     """
     if settings.redis_url is not None:
         from pushd.people.redis_people import RedisPeople
-        from pushd.redis.door import connect
         from pushd.redis.errors import BadUrl
 
         try:
-            return RedisPeople(connect(settings.redis_url, reactor))
+            return RedisPeople(redis.door)
         except BadUrl as problem:
             raise PeopleUnavailable(f"redis_url: {problem}") from problem
     from pushd.people.sqlite import SqlitePeople

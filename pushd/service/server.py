@@ -41,6 +41,7 @@ from pushd.service.listening import CannotListen
 from pushd.service.logs import LogFileError, LogObserver, install
 from pushd.service.memory_guard import MemoryGuard
 from pushd.service.people import PeopleOffice, make_people
+from pushd.service.redis import RedisOffice
 from pushd.service.reload import (
     GRACE_S,
     REASONS,
@@ -111,7 +112,8 @@ class Server(Service):
             interval_s=settings.sys_interval_s,
             clock=reactor,
         )
-        self.hot_topics = HotTopicsOffice(self.broker, settings, reactor)
+        self._redis = RedisOffice(settings.redis_url, reactor)
+        self.hot_topics = HotTopicsOffice(self.broker, settings, reactor, self._redis)
         self.status = StatusOffice(
             self.broker.counters,
             self._gauges,
@@ -119,7 +121,7 @@ class Server(Service):
             partial(make_history, settings, reactor),
             reactor,
         )
-        self.people = PeopleOffice(partial(make_people, settings, reactor, self._in_thread), reactor)
+        self.people = PeopleOffice(partial(make_people, settings, self._redis, self._in_thread), reactor)
         self.friends = SessionFriends(self.people, self.broker, reactor)
         self.accounts = AccountLogins(
             self.people, self.broker, lambda: self.doors.all, self._in_hashing_thread, reactor
@@ -313,7 +315,7 @@ class Server(Service):
         super().stopService()
         self._notifier.stopping()
         self.sys_topics.stop()
-        counted = self.hot_topics.stop()
+        self.hot_topics.stop()
         self._subscribing.stop()
         self._lateness.stop()
         self._collector.stop()
@@ -323,11 +325,12 @@ class Server(Service):
         stopped = self.broker.stop()
         stopped.addBoth(lambda _: self._plugins.stop())
         stopped.addBoth(lambda _: self.people.stop())
+        stopped.addBoth(lambda _: self._redis.close())
         stopped.addBoth(self._stop_threads)
         if self._settings.pid_file is not None:
             _remove(self._settings.pid_file)
         log.info("pushd version {version} terminating", version=__version__)
-        ended: Deferred[Any] = gatherResults([watched, counted, closed, stopped])
+        ended: Deferred[Any] = gatherResults([watched, closed, stopped])
         return ended.addBoth(self._ended)
 
     def _stop_threads(self, result: Any) -> Any:

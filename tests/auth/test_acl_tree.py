@@ -211,7 +211,7 @@ class FriendFiltersTests(AclTestCase):
                 for word, topic_filter in rules
                 for one in sorted(naively(topic_filter, friends))
                 if not (one.startswith("$") and topic_filter.startswith("%"))
-            ]
+            ],
         )
         self.friends = Friends()
         self.assertEqual(found, self.subscribes(Client("me"), wanted + ending))

@@ -11,6 +11,7 @@ from pushd.broker.broker import Broker
 from pushd.config.reader import read_settings
 from pushd.config.settings import Settings
 from pushd.service.hot_topics import HotTopicsOffice
+from pushd.service.redis import RedisOffice
 from pushd.storage.memory import MemoryStore
 from tests.driver import Rig
 
@@ -26,7 +27,9 @@ class HotTopicsOfficeTests(SynchronousTestCase):
         return read_settings(path, environ={})
 
     def office(self, *lines: str) -> HotTopicsOffice:
-        office = HotTopicsOffice(self.rig.broker, self.settings(*lines), self.rig.clock)
+        office = HotTopicsOffice(
+            self.rig.broker, self.settings(*lines), self.rig.clock, RedisOffice(None, self.rig.clock)
+        )
         office.start()
         self.addCleanup(office.stop)
         return office
@@ -72,7 +75,7 @@ class HotTopicsOfficeTests(SynchronousTestCase):
         self.rig.connect("bob", clean=False).subscribe("a", "$share/g/a")
         clock = Clock()
         broker = Broker(clock, store)
-        office = HotTopicsOffice(broker, self.settings(), clock)
+        office = HotTopicsOffice(broker, self.settings(), clock, RedisOffice(None, clock))
         broker.start(self.rig.policy)
         assert office.hot_topics is not None
         report = self.successResultOf(office.hot_topics.report("subscribers", "1m", 5))

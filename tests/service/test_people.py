@@ -21,6 +21,7 @@ from pushd.people.memory import EVERYTHING, MemoryPeople
 from pushd.people.redis_people import RedisPeople
 from pushd.people.sqlite import SqlitePeople
 from pushd.service.people import PeopleOffice, PeopleWatch, make_people
+from pushd.service.redis import RedisOffice
 from tests.processes import (
     DEADLINE_S,
     Ports,
@@ -196,7 +197,8 @@ class OfficeTests(SynchronousTestCase):
 
 class MakeTests(SynchronousTestCase):
     def make(self, **settings: str) -> object:
-        return make_people(Settings((), **settings), MemoryReactorClock(), execute)  # type: ignore[arg-type]
+        redis = RedisOffice(settings.get("redis_url"), MemoryReactorClock())
+        return make_people(Settings((), **settings), redis, execute)  # type: ignore[arg-type]
 
     def test_a_file_or_redis(self) -> None:
         """Redis if there is a line about it; neither is touched by that."""
