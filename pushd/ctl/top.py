@@ -14,25 +14,19 @@ strangers have made up: nothing in them reaches the terminal but characters that
 from __future__ import annotations
 
 import argparse
-import base64
-import getpass
-import json
 import shutil
-import ssl
 import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from functools import partial
 from typing import Any
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import urlencode
 
-URL = "http://127.0.0.1:8080"
+from pushd.ctl.gateway import Gateway, NoAnswer, add_arguments, gateway_of, printable
+
 BY = ("messages", "bytes", "deliveries", "drops", "subscribers")
 WINDOWS = ("1m", "1h", "start")
-TIMEOUT_S = 10.0
-MAX_ANSWER_BYTES = 4_000_000
 
 OWN_SCREEN, OLD_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # with the cursor hidden, and shown
 TOP_LEFT, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -42,69 +36,16 @@ COLUMNS = {"messages": 11, "bytes": 14, "deliveries": 12, "drops": 9, "error": 9
 COLUMNS_OF_FILTERS = {"subscribers": 12}
 
 
-class NoAnswer(Exception):
-    """The server did not say what was asked. The text is for whoever asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
+def hottest(gateway: Gateway, query: str) -> dict[str, Any]:
     """
-    Where to ask, and as whom.
+    What the gateway tells of hot topics.
 
-    :ivar login: ``USER:PASSWORD``, or ``None`` for nobody.
+    :raises NoAnswer: it does not.
     """
-
-    url: SplitResult
-    login: str | None
-    context: ssl.SSLContext | None = None
-
-    def ask(self, query: dict[str, Any]) -> dict[str, Any]:
-        """
-        One request. No proxy and no redirection: the password is for this server alone.
-
-        :raises NoAnswer: it is away, or refuses.
-        """
-        connection = self._connection()
-        try:
-            connection.request(
-                "GET", f"{self.url.path}/v1/topics/hot?{urlencode(query)}", headers=self._headers()
-            )
-            answer = connection.getresponse()
-            return _understood(answer.status, answer.read(MAX_ANSWER_BYTES))
-        except (OSError, HTTPException) as problem:
-            raise NoAnswer(f"{self.url.geturl()} does not answer: {problem}") from problem
-        finally:
-            connection.close()
-
-    def _connection(self) -> HTTPConnection:
-        host = self.url.hostname or ""
-        if self.url.scheme == "https":
-            return HTTPSConnection(host, self.url.port, timeout=TIMEOUT_S, context=self.context)
-        return HTTPConnection(host, self.url.port, timeout=TIMEOUT_S)
-
-    def _headers(self) -> dict[str, str]:
-        if self.login is None:
-            return {}
-        return {"Authorization": "Basic " + base64.b64encode(self.login.encode()).decode("ascii")}
-
-
-def _understood(status: int, body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
-    if isinstance(answer, dict) and "error" in answer:
-        raise NoAnswer(f"refused: {printable(str(answer['error']))}")
-    if status != 200 or not isinstance(answer, dict) or "topics" not in answer:
-        raise NoAnswer(f"HTTP status {status}, and nothing that pushd would say")
-    return answer
-
-
-def printable(text: str) -> str:
-    """The text with whatever could do something to a terminal, or turn its lines round, written out."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
-    )
+    report = gateway.ask("GET", f"/v1/topics/hot?{query}")
+    if "topics" not in report:
+        raise NoAnswer("it answers, but not about topics")
+    return report
 
 
 def clipped(text: str, width: int) -> str:
@@ -172,45 +113,18 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _url(text: str) -> SplitResult:
-    url = urlsplit(text.rstrip("/"))
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username:
-        raise ValueError(text)
-    url.port  # noqa: B018  # raises ValueError if it is none
-    return url
-
-
-_positive.__name__, _seconds.__name__, _url.__name__ = "count of 1 to 1000", "number of seconds", "URL"
+_positive.__name__, _seconds.__name__ = "count of 1 to 1000", "number of seconds"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pushctl top", description="Show the hottest topics, live.")
-    parser.add_argument("--url", type=_url, default=URL, help=f"of the gateway (default: {URL})")
-    parser.add_argument("-u", "--user", metavar="USER[:PASSWORD]", help="an admin_user of the server")
-    parser.add_argument("--cafile", help="who has signed the certificate of an https gateway")
+    add_arguments(parser)
     parser.add_argument("--by", choices=BY, default=BY[0])
     parser.add_argument("--window", choices=WINDOWS, default=WINDOWS[0], help="since when")
     parser.add_argument("-n", type=_positive, default=20, metavar="COUNT", help="how many (default: 20)")
     parser.add_argument("--interval", type=_seconds, default=2.0, metavar="SECONDS", help="default: 2")
     parser.add_argument("--once", action="store_true", help="print one list, as it does where no terminal is")
     return parser
-
-
-def _login(user: str | None) -> str | None:
-    """As curl has it: who gives no password is asked for it, and no other user of the machine can read it."""
-    if user is None or ":" in user:
-        return user
-    return f"{user}:{getpass.getpass(f'Password of {user}: ')}"
-
-
-def _gateway(arguments: argparse.Namespace) -> Gateway:
-    context = None
-    if arguments.url.scheme == "https":
-        try:
-            context = ssl.create_default_context(cafile=arguments.cafile)
-        except OSError as problem:
-            raise NoAnswer(f"{arguments.cafile}: {problem.strerror or 'no certificate'}") from problem
-    return Gateway(arguments.url, _login(arguments.user), context)
 
 
 def _write(text: str) -> None:
@@ -246,13 +160,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        gateway = _gateway(arguments)
-        query = {"by": arguments.by, "window": arguments.window, "n": arguments.n}
+        gateway = gateway_of(arguments)
+        query = urlencode({"by": arguments.by, "window": arguments.window, "n": arguments.n})
+        ask = partial(hottest, gateway, query)
         if not arguments.once and sys.stdout.isatty():
-            watch(lambda: gateway.ask(query), Screen(_write), arguments.interval, time.sleep)
+            watch(ask, Screen(_write), arguments.interval, time.sleep)
         else:
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-            _write("".join(f"{line}\n" for line in lines(gateway.ask(query), width)))
+            _write("".join(f"{line}\n" for line in lines(ask(), width)))
     except NoAnswer as problem:
         print(problem, file=sys.stderr)
         return 1

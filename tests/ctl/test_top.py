@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.ctl import top
-from pushd.ctl.top import NoAnswer, Screen, clipped, lines, main, printable, watch
+from pushd.ctl.gateway import NoAnswer, printable
+from pushd.ctl.top import Screen, clipped, lines, main, watch
 
 
 def report(*names: str) -> dict[str, Any]:
