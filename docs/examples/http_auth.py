@@ -20,13 +20,23 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, ClassVar
 
-from twisted.internet.defer import CancelledError
-from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, readBody
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.client import (
+    Agent,
+    FileBodyProducer,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseNeverReceived,
+    readBody,
+)
 from twisted.web.http_headers import Headers
 
 from pushd.plugins import ALLOW, DENY, IGNORE, Access, ClientInfo, Login, Plugin, Verdict
 
 HEADERS = Headers({b"content-type": [b"application/json"]})
+
+# The service has closed a connection that was kept just when it was used again. Asking twice does no harm.
+LEFT = (ResponseNeverReceived, RequestTransmissionFailed)
 
 
 class ServiceFailed(Exception):
@@ -98,10 +108,11 @@ class HttpAuth(Plugin):
 
     async def _ask(self, question: str, body: bytes) -> Verdict:
         url = f"{self.config.url}/{question}".encode()
-        asking = self.agent.request(b"POST", url, HEADERS, FileBodyProducer(BytesIO(body)))
-        asking.addTimeout(self.config.timeout_s, self.broker.reactor)
         try:
-            response = await asking
+            try:
+                response = await self._post(url, body)
+            except LEFT:
+                response = await self._post(url, body)
         except CancelledError:
             raise  # the client is gone, and nobody cares any more
         except Exception as problem:
@@ -110,3 +121,8 @@ class HttpAuth(Plugin):
         if response.code not in self.VERDICTS:
             raise ServiceFailed(f"{url.decode()}: status {response.code}")
         return self.VERDICTS[response.code]
+
+    def _post(self, url: bytes, body: bytes) -> Deferred[Any]:
+        asking = self.agent.request(b"POST", url, HEADERS, FileBodyProducer(BytesIO(body)))
+        posted: Deferred[Any] = asking.addTimeout(self.config.timeout_s, self.broker.reactor)
+        return posted

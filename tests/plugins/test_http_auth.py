@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import ResponseDone
+from twisted.web.client import ResponseDone, ResponseNeverReceived
 
 from pushd.plugins import ReasonCode
 from pushd.plugins.loading import PluginError
@@ -40,14 +40,16 @@ class FakeAgent:
 
     :ivar answers: by URL: a status, an exception, or a Deferred for later.
     :ivar asked: the URLs, in their order.
+    :ivar first: what comes of the first questions instead.
     """
 
     answers: dict[str, Answer]
     asked: list[str] = field(default_factory=list)
+    first: list[Exception] = field(default_factory=list)
 
     def request(self, method: bytes, url: bytes, headers: object, body: object) -> Deferred[Response]:
         self.asked.append(url.decode())
-        answer = self.answers[url.decode()]
+        answer = self.first.pop() if self.first else self.answers[url.decode()]
         if isinstance(answer, Deferred):
             return answer
         return fail(answer) if isinstance(answer, Exception) else succeed(Response(answer))
@@ -102,6 +104,17 @@ class LoginTests(HttpAuthTestCase):
         assert (ada.code, guest.code) == (None, ReasonCode.SUCCESS)
         broker.advance(2)
         assert ada.code is ReasonCode.SERVER_UNAVAILABLE
+        assert len(self.flushLoggedErrors()) == 1
+
+    def test_a_kept_connection_that_is_closed(self) -> None:
+        """The service may hang up just then; it is asked again, and once only."""
+        lost = ResponseNeverReceived([Failure(ConnectionLost())])
+        broker = self.serve()
+        self.agent.first = [lost]
+        assert broker.connect("a", "ada", "secret").code is ReasonCode.SUCCESS
+        self.agent.first = [lost, lost]
+        assert broker.connect("b", "ada", "secret").code is ReasonCode.SERVER_UNAVAILABLE
+        assert len(self.agent.asked) == 4
         assert len(self.flushLoggedErrors()) == 1
 
     def test_answers_are_remembered_for_a_while(self) -> None:
