@@ -134,6 +134,14 @@ class PeopleOffice:
                 self._open_late(self._people)
         return self._people
 
+    def prepare(self) -> None:
+        """
+        Have them made before anybody asks who could not bear that it fails.
+
+        :raises PeopleUnavailable: it does.
+        """
+        assert self.people is not None
+
     @property
     def watch(self) -> PeopleWatch:
         """Looks for changes while the service runs."""

@@ -392,7 +392,9 @@ class Server(Service):
             await (old if plugins is self._plugins else plugins).stop()
 
     def _change(self, read: Read, plugins: PluginTable) -> Deferred[None]:
-        """All at once, or nothing."""
+        """All at once, or nothing; so what may fail comes first."""
+        if self._settings.redis_url is not None:
+            self.people.prepare()
         change = Change(self.doors, read.settings, read.files, read.places)
         change.open()
         try:

@@ -22,6 +22,7 @@ from pushd.people.redis_people import RedisPeople
 from pushd.people.sqlite import SqlitePeople
 from pushd.service.people import PeopleOffice, PeopleWatch, make_people
 from pushd.service.redis import RedisOffice
+from tests.clients.furniture import new_directory
 from tests.processes import (
     DEADLINE_S,
     Ports,
@@ -243,6 +244,20 @@ class ServerTests(SynchronousTestCase):
         self.assertLess(time.monotonic() - began, DEADLINE_S / 2)
         broker.stop()
         self.assertEqual(sum("is away" in line for line in broker.lines), 1)
+
+    def test_certificates_that_are_gone(self) -> None:
+        """A reload that is the first to need accounts changes nothing if they cannot be had."""
+        folder = self.folder()
+        authority = folder / "ca.crt"
+        authority.write_bytes((new_directory() / "certs" / "ca.crt").read_bytes())
+        settings = f"listener {{mqtt}} 127.0.0.1\nhot_topics 0\nredis_url rediss://localhost?ssl_ca_certs={authority}\n"
+        broker = start_pushd(settings, folder)
+        self.addCleanup(broker.kill)
+        authority.unlink()
+        broker.write_settings(settings + "accounts true\nlistener 0 sock\n")
+        self.assertIn("Nothing was reloaded: redis_url: ", broker.reload())
+        self.assertFalse((folder / "sock").exists())
+        broker.stop()
 
     def test_a_newer_file(self) -> None:
         """It is not touched; the start ends with its name."""
