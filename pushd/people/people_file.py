@@ -85,6 +85,8 @@ class PeopleFile:
             connection.execute("PRAGMA journal_mode = WAL")
             # An account that was made is there after a power cut. There are few of these a second.
             connection.execute("PRAGMA synchronous = FULL")
+            # A weak hash that was replaced shall not stay in a page that nobody uses.
+            connection.execute("PRAGMA secure_delete = ON")
             schema.upgrade(connection)
         except BaseException:
             connection.close()
