@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from pushd.ctl.gateway import Event, Events, Gateway, NoAnswer, add_arguments, gateway_of, printable
+from pushd.ctl.gateway import Event, Events, Gateway, NoAnswer, add_arguments, gateway_of
+from pushd.ctl.terminal import printable
 from pushd.im.envelope import EnvelopeError, Part, PartType, parts_of
 from pushd.im.topics import is_level
 

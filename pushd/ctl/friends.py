@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
 from pushd.ctl.people import Question, are_kept, ask_people
+from pushd.ctl.terminal import printable
 from pushd.people.interfaces import Friends, IPeople, PeopleUnavailable
 from pushd.people.names import check_username
 
@@ -77,7 +78,7 @@ def friends_of(username: str) -> Question[Friends]:
 def _add(follower: str, followed: str) -> Question[tuple[int, str]]:
     async def ask(people: IPeople) -> tuple[int, str]:
         already = "" if await people.follow(follower, followed) else " already"
-        return DONE, f"{shown(follower)} follows {shown(followed)}{already}"
+        return DONE, f"{printable(follower)} follows {printable(followed)}{already}"
 
     return ask
 
@@ -85,8 +86,8 @@ def _add(follower: str, followed: str) -> Question[tuple[int, str]]:
 def _remove(follower: str, followed: str) -> Question[tuple[int, str]]:
     async def ask(people: IPeople) -> tuple[int, str]:
         if await people.unfollow(follower, followed):
-            return DONE, f"{shown(follower)} does not follow {shown(followed)} any more"
-        return NO, f"{shown(follower)} does not follow {shown(followed)}"
+            return DONE, f"{printable(follower)} does not follow {printable(followed)} any more"
+        return NO, f"{printable(follower)} does not follow {printable(followed)}"
 
     return ask
 
@@ -94,13 +95,8 @@ def _remove(follower: str, followed: str) -> Question[tuple[int, str]]:
 def _list(friends: Friends, only: str | None) -> int:
     followed = friends.followed if only is None else friends.followed & {only}
     for name in sorted(followed):
-        print(f"{shown(name)} (mutual)" if name in friends.mutual else shown(name))
+        print(f"{printable(name)} (mutual)" if name in friends.mutual else printable(name))
     return DONE if followed or only is None else NO
-
-
-def shown(name: str) -> str:
-    """A name for a terminal, which must not take it for more."""
-    return name if name.isprintable() else repr(name)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,6 +20,8 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from pushd.ctl.terminal import printable
+
 URL = "http://127.0.0.1:8080"
 ANSWER_S = 35.0  # the gateway itself gives up after 30
 SILENCE_S = 100.0  # two heart-beats of a stream, and a little more
@@ -172,13 +174,6 @@ def _understood(answer: HTTPResponse) -> dict[str, Any]:
     if answer.status >= 300 or not isinstance(told, dict):
         raise NoAnswer(f"HTTP status {answer.status}, and nothing that pushd would say", answer.status)
     return told
-
-
-def printable(text: str) -> str:
-    """The text with whatever could do something to a terminal, or turn its lines round, written out."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
-    )
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, user_required: bool = False) -> None:

@@ -16,14 +16,13 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from pushd.config.settings import Settings
+from pushd.people import PEOPLE_FILE
 from pushd.people.interfaces import IPeople
 
 T = TypeVar("T")
 
 # What is asked for; any `PeopleUnavailable` goes to whoever asks.
 Question = Callable[[IPeople], Coroutine[Any, Any, T]]
-
-FILE = "people.db"  # in `persistence_location`, as the server calls it
 
 
 def ask_people(settings: Settings, question: Question[T]) -> T:
@@ -43,7 +42,7 @@ def are_kept(settings: Settings) -> bool:
 
 
 def _path(settings: Settings) -> str:
-    return os.path.join(settings.persistence_location, FILE)
+    return os.path.join(settings.persistence_location, PEOPLE_FILE)
 
 
 def _ask_file(path: str, question: Question[T]) -> T:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
 from pushd.ctl.people import Question, are_kept, ask_people
+from pushd.ctl.terminal import printable
 from pushd.mqtt.errors import MalformedPacket
 from pushd.mqtt.topics import check_filter
 from pushd.people.interfaces import IPeople, PeopleUnavailable
@@ -81,7 +82,7 @@ def _listed(username: str) -> Question[Mapping[str, int]]:
 def _add(username: str, filter: str, qos: int) -> Question[tuple[int, str]]:
     async def ask(people: IPeople) -> tuple[int, str]:
         await people.keep_subscription(username, filter, qos)
-        return DONE, f"{_shown(username)}: {_shown(filter)} {qos}"
+        return DONE, f"{printable(username)}: {printable(filter)} {qos}"
 
     return ask
 
@@ -89,8 +90,8 @@ def _add(username: str, filter: str, qos: int) -> Question[tuple[int, str]]:
 def _remove(username: str, filter: str) -> Question[tuple[int, str]]:
     async def ask(people: IPeople) -> tuple[int, str]:
         if await people.remove_subscription(username, filter):
-            return DONE, f"{_shown(username)}: {_shown(filter)} removed"
-        return NO, f"{_shown(username)}: {_shown(filter)} is not in the list"
+            return DONE, f"{printable(username)}: {printable(filter)} removed"
+        return NO, f"{printable(username)}: {printable(filter)} is not in the list"
 
     return ask
 
@@ -98,13 +99,8 @@ def _remove(username: str, filter: str) -> Question[tuple[int, str]]:
 def _list(listed: Mapping[str, int], only: str | None) -> int:
     found = {filter: qos for filter, qos in listed.items() if only in (None, filter)}
     for filter, qos in sorted(found.items()):
-        print(f"{_shown(filter)} {qos}")
+        print(f"{printable(filter)} {qos}")
     return DONE if found or only is None else NO
-
-
-def _shown(text: str) -> str:
-    """A name or filter for a terminal, which must not take it for more."""
-    return text if text.isprintable() else repr(text)
 
 
 def _parser() -> argparse.ArgumentParser:

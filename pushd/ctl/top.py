@@ -23,7 +23,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from pushd.ctl.gateway import Gateway, NoAnswer, add_arguments, gateway_of, printable
+from pushd.ctl.gateway import Gateway, NoAnswer, add_arguments, gateway_of
+from pushd.ctl.terminal import printable
 
 BY = ("messages", "bytes", "deliveries", "drops", "subscribers")
 WINDOWS = ("1m", "1h", "start")

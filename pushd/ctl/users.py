@@ -26,6 +26,7 @@ from pushd.config.reader import read_settings
 from pushd.ctl.account_file import Entry, read_entries
 from pushd.ctl.passwd import PasswdError, ask_password, checked_password
 from pushd.ctl.people import ask_people
+from pushd.ctl.terminal import printable
 from pushd.people.interfaces import Account, IPeople, PeopleUnavailable
 from pushd.people.names import check_username
 
@@ -87,13 +88,15 @@ class SetPasswords:
         for name, account in accounts.items():
             if self.new and account is not None:
                 raise Refused(
-                    f"there is a user {shown(name)} already; pushctl user passwd sets a new password"
+                    f"there is a user {printable(name)} already; pushctl user passwd sets a new password"
                 )
             if not self.new and account is None:
-                raise Refused(f"there is no user {shown(name)}")
+                raise Refused(f"there is no user {printable(name)}")
         for name, account in accounts.items():
             await people.keep_account(account_of(name, self.hashes[name], account))
-            print(f"Added user {shown(name)}" if self.new else f"Updated password of user {shown(name)}")
+            print(
+                f"Added user {printable(name)}" if self.new else f"Updated password of user {printable(name)}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Enable:
         await check_all(people, self.names)
         for name in self.names:
             await people.enable(name, self.enabled)
-            print(f"{'Enabled' if self.enabled else 'Disabled'} user {shown(name)}")
+            print(f"{'Enabled' if self.enabled else 'Disabled'} user {printable(name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Delete:
         await check_all(people, self.names)
         for name in self.names:
             await people.remove_account(name)
-            print(f"Deleted user {shown(name)}")
+            print(f"Deleted user {printable(name)}")
 
 
 class List:
@@ -155,7 +158,7 @@ class Import:
         accounts = {entry.username: await people.account(entry.username) for entry in self.entries}
         for entry in self.entries:
             if accounts[entry.username] is not None and not self.replacing:
-                name = shown(entry.username)
+                name = printable(entry.username)
                 raise Refused(
                     f"{entry.origin}: there is a user {name} already; --replace gives it this password"
                 )
@@ -175,19 +178,14 @@ async def check_all(people: IPeople, names: Iterable[str]) -> None:
     """:raises Refused: one of them has no account."""
     for name in names:
         if await people.account(name) is None:
-            raise Refused(f"there is no user {shown(name)}")
+            raise Refused(f"there is no user {printable(name)}")
 
 
 def line_of(account: Account) -> str:
     """An account for a terminal. The name comes last, for it may be long, and have blanks in it."""
     status = "enabled" if account.enabled else "disabled"
     day = time.strftime("%Y-%m-%d", time.gmtime(account.created_at)) if account.created_at else "-"
-    return f"{status:<9} {day:<10}  {shown(account.username)}"
-
-
-def shown(name: str) -> str:
-    """A name for a terminal: whoever has made it up, nothing in it shall move the cursor."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
+    return f"{status:<9} {day:<10}  {printable(account.username)}"
 
 
 # From words to work
@@ -202,7 +200,7 @@ def _set_passwords(options: argparse.Namespace) -> SetPasswords:
     else:
         several = len(names) > 1
         passwords = {
-            checked_name(name): ask_password(f" of {shown(name)}" if several else "") for name in names
+            checked_name(name): ask_password(f" of {printable(name)}" if several else "") for name in names
         }
     # What was typed, byte for byte, whatever its encoding.
     hashes = {name: str(make(os.fsencode(password))) for name, password in passwords.items()}

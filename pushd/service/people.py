@@ -17,12 +17,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pushd.config.settings import Settings
+from pushd.people import PEOPLE_FILE
 from pushd.people.interfaces import Aspect, Change, IPeople, PeopleUnavailable
 from pushd.service.redis import RedisOffice
 
 log = Logger()
-
-FILE = "people.db"
 
 
 def make_people(settings: Settings, redis: RedisOffice, in_thread: Callable[..., Deferred[Any]]) -> IPeople:
@@ -42,7 +41,7 @@ def make_people(settings: Settings, redis: RedisOffice, in_thread: Callable[...,
             raise PeopleUnavailable(f"redis_url: {problem}") from problem
     from pushd.people.sqlite import SqlitePeople
 
-    return SqlitePeople(os.path.join(settings.persistence_location, FILE), in_thread)
+    return SqlitePeople(os.path.join(settings.persistence_location, PEOPLE_FILE), in_thread)
 
 
 class PeopleWatch:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.ctl import gateway as module
-from pushd.ctl.gateway import Event, Gateway, NoAnswer, add_arguments, gateway_of, printable
+from pushd.ctl.gateway import Event, Gateway, NoAnswer, add_arguments, gateway_of
+from pushd.ctl.terminal import printable
 from tests.ctl.canned import Canned, answer, stream
 
 

@@ -67,4 +67,4 @@ class SubscriptionsTests(SynchronousTestCase):
         for name in ("'; DROP TABLE x;--", "a/b", "+", "größe", "-c"):
             self.assertEqual((0, [f"{name}: t 1"]), self.pushctl("add", name, "t", "1"))
             self.assertEqual((0, ["t 1"]), self.pushctl("list", name))
-        self.assertEqual((0, ["anna: 'a\\u202eb' 1"]), self.pushctl("add", "anna", "a\u202eb", "1"))
+        self.assertEqual((0, ["anna: a\\u202eb 1"]), self.pushctl("add", "anna", "a\u202eb", "1"))

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.ctl import top
-from pushd.ctl.gateway import NoAnswer, printable
+from pushd.ctl.gateway import NoAnswer
+from pushd.ctl.terminal import printable
 from pushd.ctl.top import Screen, clipped, lines, main, watch
 
 

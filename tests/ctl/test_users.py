@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pushd.auth.password_hash import make_pbkdf2, parse_account_hash
 from pushd.ctl import users
 from pushd.ctl.main import main
-from pushd.ctl.users import shown
+from pushd.ctl.terminal import printable
 from pushd.people.interfaces import Account
 from pushd.people.sqlite import SqlitePeople
 
@@ -151,7 +151,7 @@ class ChangeTests(UserTestCase):
 
     def test_names_for_a_terminal(self) -> None:
         """Nothing in them moves the cursor, or turns the direction of writing."""
-        self.assertEqual(shown("größe a\x1b[2J\u202eb\n\udcff"), "größe a\\x1b[2J\\u202eb\\n\\udcff")
+        self.assertEqual(printable("größe a\x1b[2J\u202eb\n\udcff"), "größe a\\x1b[2J\\u202eb\\n\\udcff")
 
 
 class ImportTests(UserTestCase):
