@@ -19,7 +19,7 @@ export async function topics({place, signal, complain}) {
   const draw = async () => {
     const query = new URLSearchParams({by: by.value, window: span.value, n: 50});
     const answer = await ask(`v1/topics/hot?${query}`);
-    list.replaceChildren(by.value === "subscribers" ? ofFilters(answer.topics) : ofTopics(answer.topics));
+    list.replaceChildren(answer.by === "subscribers" ? ofFilters(answer.topics) : ofTopics(answer.topics, answer.by));
   };
   const redraw = () => draw().catch(complain);
   const by = choice(ORDERS, redraw);
@@ -41,10 +41,17 @@ function choice(options, change) {
 
 const link = (topic) => element("a", {href: `#/push/${encodeURIComponent(topic)}`}, topic);
 
-function ofTopics(rows) {
+// How much it is of the most, for the eye.
+function bar(rows, by) {
+  const most = Math.max(1, ...rows.map((row) => row[by]));
+  return {title: "", cell: (row) => element("meter", {min: 0, max: most, value: row[by], "aria-label": by})};
+}
+
+function ofTopics(rows, by) {
   return table(
     [
       {title: "Topic", cell: (row) => link(row.topic)},
+      bar(rows, by),
       {title: "Messages", number: true, cell: (row) => number(row.messages)},
       {title: "Bytes", number: true, cell: (row) => bytes(row.bytes)},
       {title: "Deliveries", number: true, cell: (row) => number(row.deliveries)},
@@ -59,6 +66,7 @@ function ofFilters(rows) {
   return table(
     [
       {title: "Topic filter", cell: (row) => link(row.filter)},
+      bar(rows, "subscribers"),
       {title: "Subscribers", number: true, cell: (row) => number(row.subscribers)},
     ],
     rows,
