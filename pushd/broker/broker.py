@@ -37,6 +37,7 @@ from pushd.broker.limits import Limits
 from pushd.broker.message import Message, Source, source_of
 from pushd.broker.policy import Policy
 from pushd.broker.pressure import Pressure
+from pushd.broker.publication import Publication
 from pushd.broker.replay import Replays
 from pushd.broker.retained import RetainedMessages
 from pushd.broker.router import Router
@@ -327,9 +328,7 @@ class Broker:
         self.routing = rules
         self.router.forget_routes()
 
-    def publish(
-        self, policy: Policy, principal: Principal, topic: str, payload: bytes, qos: int, retain: bool
-    ) -> Deferred[ReasonCode]:
+    def publish(self, policy: Policy, principal: Principal, publication: Publication) -> Deferred[ReasonCode]:
         """
         Publish for somebody who is no MQTT client.
 
@@ -338,7 +337,7 @@ class Broker:
             ``NOT_AUTHORIZED``, ``PACKET_TOO_LARGE``, ``RETAIN_NOT_SUPPORTED``, ``QUOTA_EXCEEDED``: what would
             have to be stored cannot be at the moment.
         """
-        message = self._make_message(policy, principal, topic, payload, qos, retain)
+        message = self._make_message(policy, principal, publication)
         judged = self._judge(policy, principal, message)
         judged.addCallback(self._inform_rules, principal)
         return judged.addCallback(self.publish_durably, principal)
@@ -347,11 +346,8 @@ class Broker:
         self,
         policy: Policy,
         principal: Principal,
+        publication: Publication,
         id: str,
-        topic: str,
-        payload: bytes,
-        qos: int,
-        retain: bool,
         delay_s: float,
     ) -> Deferred[ReasonCode]:
         """
@@ -362,7 +358,7 @@ class Broker:
         :return: fires when it is certain that the message will be published, with ``SUCCESS``, or with the
             reason why it was refused: those of `publish`, and ``QUOTA_EXCEEDED`` if too many wait.
         """
-        message = self._make_message(policy, principal, topic, payload, qos, retain)
+        message = self._make_message(policy, principal, publication)
         due_at = self.wheel.seconds() + delay_s
         sender = source_of(principal.client_id, principal.username, policy.name)
         return self._judge(policy, principal, message).addCallback(self._schedule_durably, id, due_at, sender)
@@ -388,12 +384,9 @@ class Broker:
     def _publish_scheduled(self, message: Message) -> None:
         self.publish_message(message, message.source)
 
-    @staticmethod
-    def _make_message(
-        policy: Policy, principal: Principal, topic: str, payload: bytes, qos: int, retain: bool
-    ) -> Message:
-        message = Message(policy.mount_point + topic, payload, qos, retain)
-        if retain:
+    def _make_message(self, policy: Policy, principal: Principal, publication: Publication) -> Message:
+        message = publication.message(policy.mount_point, self.wheel.seconds())
+        if message.retain:
             message.source = source_of(principal.client_id, principal.username, policy.name)
         return message
 

@@ -44,6 +44,27 @@ class Source(NamedTuple):
 source_of = lru_cache(maxsize=1024)(Source)
 
 
+class PushMark(NamedTuple):
+    """
+    What a message keeps of the push that it comes from, by which the gateway knows it again.
+
+    :ivar id: of the message object that its sender was told, 12 of ``[A-Za-z0-9]``.
+    :ivar at: Unix seconds.
+    :ivar keep_s: how long the archive has it (`pushd.broker.archive`); 0 for not at all.
+    :ivar receipt: whether somebody wants to know what becomes of it at each device.
+    :ivar collapse_key: it takes the place of what a device has not been sent yet of the same topic and key;
+        empty for of nothing.
+    :ivar as_json: its payload is its message object, and not only the message's text.
+    """
+
+    id: str
+    at: int
+    keep_s: int = 0
+    receipt: bool = False
+    collapse_key: str = ""
+    as_json: bool = False
+
+
 class Message:
     """
     :ivar topic: the topic name, mount point included.
@@ -52,6 +73,7 @@ class Message:
     :ivar properties: those of version 5 that a server passes on, or ``None``.
     :ivar expires_at: in the broker's seconds, or ``None``; from then on nobody is sent it.
     :ivar source: of one that is to be retained, who did so; ``None``: nobody who could lose the right to it.
+    :ivar push: the mark of the push that it comes from; ``None`` if an MQTT client sent it.
     :ivar subscription_ids: of the subscriptions that it is delivered for (v5 [MQTT-3.3.4-3]).
     :ivar shared: the group that it was given to one member of, and the message as the group got it.
     :ivar image_v3: what `encode_v3` made, or the very bytes that came in; ``None`` until needed.
@@ -65,6 +87,7 @@ class Message:
         "image_v5",
         "payload",
         "properties",
+        "push",
         "qos",
         "retain",
         "shared",
@@ -89,6 +112,7 @@ class Message:
         self.properties = properties
         self.expires_at = expires_at
         self.source: Source | None = None
+        self.push: PushMark | None = None
         self.subscription_ids: tuple[int, ...] = ()
         self.shared: tuple[SharedGroup, Message] | None = None
         self.image_v3: tuple[bytes, bytes] | None = None
@@ -121,11 +145,14 @@ class Message:
         The same publication on another topic, as a routing rule has it. It has no `source`: whoever published
         it need not be allowed to write there, so losing the right to it changes nothing.
         """
-        return Message(topic, self.payload, self.qos, self.retain, self.properties, self.expires_at)
+        message = Message(topic, self.payload, self.qos, self.retain, self.properties, self.expires_at)
+        message.push = self.push
+        return message
 
     def _copy(self, qos: int, retain: bool, subscription_ids: tuple[int, ...]) -> Message:
         message = Message(self.topic, self.payload, qos, retain, self.properties, self.expires_at)
         message.subscription_ids = subscription_ids
+        message.push = self.push
         return message
 
     def expired(self, now: float) -> bool:

@@ -21,6 +21,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from pushd.broker.interfaces import Principal
+from pushd.broker.publication import Publication
 from pushd.gateway import problems
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Guard
@@ -30,7 +31,7 @@ from pushd.gateway.problems import OF_REASON_CODE, Refusal
 from pushd.gateway.pushes import Push, push_of_bytes, push_of_json, push_of_text
 from pushd.gateway.request import GatewayRequest
 from pushd.gateway.topics import topic_of_segment, topic_of_segments
-from pushd.mqtt.codes import QoS, ReasonCode
+from pushd.mqtt.codes import ReasonCode
 
 _ACCEPTED = frozenset({ReasonCode.SUCCESS, ReasonCode.NO_MATCHING_SUBSCRIBERS})
 
@@ -38,9 +39,7 @@ _ACCEPTED = frozenset({ReasonCode.SUCCESS, ReasonCode.NO_MATCHING_SUBSCRIBERS})
 class Publisher(Protocol):
     """What the gateway asks of the broker."""
 
-    def publish(
-        self, principal: Principal, topic: str, payload: bytes, qos: QoS, retain: bool
-    ) -> Deferred[ReasonCode]:
+    def publish(self, principal: Principal, publication: Publication) -> Deferred[ReasonCode]:
         """
         Publish for `principal`, if it may.
 
@@ -48,14 +47,7 @@ class Publisher(Protocol):
         """
 
     def schedule(
-        self,
-        principal: Principal,
-        id: str,
-        topic: str,
-        payload: bytes,
-        qos: QoS,
-        retain: bool,
-        delay_s: float,
+        self, principal: Principal, publication: Publication, id: str, delay_s: float
     ) -> Deferred[ReasonCode]:
         """
         The same later, under an id by which it can be cancelled until then. `principal` must be allowed to
@@ -123,9 +115,7 @@ class PushPage(Resource):
         if push.parameters.delay:
             return await self._schedule(caller, push)
         parameters = push.parameters
-        code = await self._publisher.publish(
-            caller, push.topic, push.payload, parameters.qos, parameters.retain
-        )
+        code = await self._publisher.publish(caller, push.publication())
         check_accepted(code)
         return Message(new_id(), int(self._now()), push.topic, push.payload, parameters).to_json()
 
@@ -135,9 +125,7 @@ class PushPage(Resource):
         now = self._now()
         due_at = self._delays.due_at(parameters.delay, now)
         message = Message(new_id(), int(due_at), push.topic, push.payload, parameters)
-        code = await self._publisher.schedule(
-            caller, message.id, push.topic, push.payload, parameters.qos, parameters.retain, due_at - now
-        )
+        code = await self._publisher.schedule(caller, push.publication(), message.id, due_at - now)
         check_accepted(code)
         return message.to_json()
 

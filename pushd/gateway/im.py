@@ -27,6 +27,7 @@ from functools import partial
 from typing import Any
 
 from pushd.broker.message import Message
+from pushd.broker.publication import Publication
 from pushd.gateway.api import Publisher, check_accepted
 from pushd.gateway.events import EventStream, Listening, Streams, feed
 from pushd.gateway.guards import Caller, Guard
@@ -47,7 +48,6 @@ from pushd.im.envelope import (
     to_enum,
 )
 from pushd.im.topics import inbox
-from pushd.mqtt.codes import QoS
 
 
 class ImPages:
@@ -84,7 +84,7 @@ class ImPages:
             payload = encode(envelope_of(caller, json_object(request), time_s))
         except EnvelopeError as error:
             raise Refusal(Problem(40000, f"invalid request: {error}")) from None
-        check_accepted(await self._publisher.publish(caller, topic, payload, QoS.AT_LEAST_ONCE, False))
+        check_accepted(await self._publisher.publish(caller, Publication(topic, payload)))
         return json_answer(request, {"id": new_id(), "topic": topic, "time": time_s})
 
     @app.route("/im/<namespace>/<uid>/sse", methods=["GET"])

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pushd.broker.publication import Publication
 from pushd.gateway import problems
 from pushd.gateway.parameters import ALIASES, Headers, Parameters, Query, read_parameters
 from pushd.gateway.problems import Problem, Refusal
@@ -60,6 +61,10 @@ class Push:
     topic: str
     payload: bytes
     parameters: Parameters
+
+    def publication(self) -> Publication:
+        """The same for the broker."""
+        return Publication(self.topic, self.payload, self.parameters.qos, self.parameters.retain)
 
 
 def push_of_text(topic: str, body: bytes, headers: Headers, query: Query) -> Push:

@@ -32,9 +32,10 @@ from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message
 from pushd.broker.policy import Policy
+from pushd.broker.publication import Publication
 from pushd.broker.tap import Tap, listen
 from pushd.config.settings import LimitSettings, ListenerSettings, PluginSettings, SecuritySettings, Settings
-from pushd.mqtt.codes import QoS, ReasonCode, Version
+from pushd.mqtt.codes import ReasonCode, Version
 from pushd.plugins.loading import LoadedPlugin, load
 from pushd.plugins.table import ListenerPlugins, PluginTable
 from pushd.rules.auto_subscribe import AutoRules
@@ -424,24 +425,15 @@ class Publisher:
         self._broker = broker
         self.policy = policy
 
-    def publish(
-        self, principal: Principal, topic: str, payload: bytes, qos: QoS, retain: bool
-    ) -> Deferred[ReasonCode]:
+    def publish(self, principal: Principal, publication: Publication) -> Deferred[ReasonCode]:
         """See `pushd.broker.broker.Broker.publish`."""
-        return self._broker.publish(self.policy, principal, topic, payload, qos, retain)
+        return self._broker.publish(self.policy, principal, publication)
 
     def schedule(
-        self,
-        principal: Principal,
-        id: str,
-        topic: str,
-        payload: bytes,
-        qos: QoS,
-        retain: bool,
-        delay_s: float,
+        self, principal: Principal, publication: Publication, id: str, delay_s: float
     ) -> Deferred[ReasonCode]:
         """See `pushd.broker.broker.Broker.schedule`."""
-        return self._broker.schedule(self.policy, principal, id, topic, payload, qos, retain, delay_s)
+        return self._broker.schedule(self.policy, principal, publication, id, delay_s)
 
     def listen(
         self,

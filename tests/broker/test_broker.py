@@ -10,6 +10,7 @@ from pushd.broker.broker import Broker, Gauges
 from pushd.broker.interfaces import Access, Credentials, Verdict
 from pushd.broker.limits import Limits
 from pushd.broker.policy import Policy
+from pushd.broker.publication import Publication
 from pushd.mqtt.codes import QoS, ReasonCode
 from pushd.mqtt.packets import (
     Connect,
@@ -352,7 +353,7 @@ class RetainSourceTests(SynchronousTestCase):
         will = Will("t", b"x", QoS.AT_MOST_ONCE, retain=True)
         self.rig.connect("ada", will=will).drop()
         caller = Credentials("", "carl", None)
-        self.rig.broker.publish(self.rig.policy, caller, "u", b"x", 0, True)
+        self.rig.broker.publish(self.rig.policy, caller, Publication("u", b"x", 0, True))
         self.assertEqual(["t", "u"], self.seen())
         self.forbid("ada")
         self.rules.refused.add((Access.WRITE, "u", ""))
@@ -413,7 +414,7 @@ class PublishTests(SynchronousTestCase):
         self.bob = self.rig.connect("bob")
 
     def publish(self, topic: str, payload: bytes = b"x", qos: int = 1, retain: bool = False) -> Deferred[R]:
-        return self.rig.broker.publish(self.rig.policy, self.caller, topic, payload, qos, retain)
+        return self.rig.broker.publish(self.rig.policy, self.caller, Publication(topic, payload, qos, retain))
 
     def test_delivered(self) -> None:
         """Subscribers get it as if a client had sent it; the caller learns that there were some."""

@@ -11,6 +11,7 @@ from pushd.broker.interfaces import Access
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message, Source
 from pushd.broker.policy import Policy
+from pushd.broker.publication import Publication
 from pushd.mqtt.codes import PropertyId, QoS, ReasonCode, Version
 from pushd.mqtt.packets import (
     Properties,
@@ -519,7 +520,7 @@ class OtherSendersTests(ForwardingCase):
         """By HTTP."""
         who = Source("", username, "http")
         return self.successResultOf(
-            self.rig.broker.publish(self.rig.policy, who, "x/im/jim", b"push", 1, retain)
+            self.rig.broker.publish(self.rig.policy, who, Publication("x/im/jim", b"push", 1, retain))
         )
 
     def test_gateway(self) -> None:
@@ -561,7 +562,7 @@ class OtherSendersTests(ForwardingCase):
         self.start(process)
         self.peer("phone", "x/im/ada", clean=False)
         who = Source("", "ada", "http")
-        later = self.rig.broker.schedule(self.rig.policy, who, "7", "x/im/jim", b"push", 1, False, 9.0)
+        later = self.rig.broker.schedule(self.rig.policy, who, Publication("x/im/jim", b"push"), "7", 9.0)
         process.settle()
         self.assertIs(ReasonCode.SUCCESS, self.successResultOf(later))
         disk.kill(process.file)

@@ -16,6 +16,7 @@ from pushd.broker.interfaces import Access
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message
 from pushd.broker.policy import Policy
+from pushd.broker.publication import Publication
 from pushd.broker.records import MessageScheduled, Record, ScheduleEnded
 from pushd.broker.schedule import Schedule
 from pushd.broker.wheel import TICK_S, TimingWheel
@@ -344,7 +345,7 @@ class Sender:
 
 def schedule(rig: Rig, topic: str = "t", delay_s: float = 1.0, retain: bool = False) -> Deferred[ReasonCode]:
     """Hand in the message "later" of QoS 1, under the id "id"."""
-    return rig.broker.schedule(rig.policy, Sender(), "id", topic, b"later", 1, retain, delay_s)
+    return rig.broker.schedule(rig.policy, Sender(), Publication(topic, b"later", 1, retain), "id", delay_s)
 
 
 class FacadeTests(SynchronousTestCase):
@@ -386,7 +387,7 @@ class FacadeTests(SynchronousTestCase):
         self.assertIs(self.refusal("secret"), ReasonCode.NOT_AUTHORIZED)
         self.assertIs(self.refusal("$SYS/x"), ReasonCode.NOT_AUTHORIZED)
         self.assertIs(self.refusal("a/#"), ReasonCode.TOPIC_NAME_INVALID)
-        large = self.rig.broker.schedule(self.rig.policy, Sender(), "id", "t", b"x" * 11, 1, False, 1.0)
+        large = self.rig.broker.schedule(self.rig.policy, Sender(), Publication("t", b"x" * 11), "id", 1.0)
         self.assertIs(self.successResultOf(large), ReasonCode.PACKET_TOO_LARGE)
         self.rig = Rig(Limits(retain_available=False))
         self.assertIs(self.refusal(retain=True), ReasonCode.RETAIN_NOT_SUPPORTED)
@@ -395,7 +396,7 @@ class FacadeTests(SynchronousTestCase):
         """Too many wait, or the store fails: what could be forgotten is not taken."""
         self.rig.broker.scheduled._max_messages = 1
         schedule(self.rig)
-        other = self.rig.broker.schedule(self.rig.policy, Sender(), "other", "t", b"x", 1, False, 1.0)
+        other = self.rig.broker.schedule(self.rig.policy, Sender(), Publication("t", b"x"), "other", 1.0)
         self.assertIs(self.successResultOf(other), ReasonCode.QUOTA_EXCEEDED)
         self.rig = Rig(store=HeldStore())
         self.rig.broker.store.failing = "disk full"
@@ -452,7 +453,7 @@ class CrashTests(SynchronousTestCase):
         ada = process.ada()
         ada.subscribe("t", qos=2)
         ada.drop()
-        accepted = process.broker.schedule(process.policy, Sender(), "id", "t", b"later", 2, False, 1.0)
+        accepted = process.broker.schedule(process.policy, Sender(), Publication("t", b"later", 2), "id", 1.0)
         self.assertIs(self.successResultOf(accepted), ReasonCode.SUCCESS)
         process.clock.pump([0.05] * round(killed_after_s / 0.05))
         disk.kill(process.file)

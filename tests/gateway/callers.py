@@ -14,6 +14,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from pushd.broker.interfaces import Credentials, IAuthenticator, Principal, Verdict
+from pushd.broker.publication import Publication
 from pushd.gateway.channel import GatewayChannel
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.pages import MakePages, no_pages
@@ -50,30 +51,25 @@ class Press:
 
     answer: ReasonCode | Deferred[ReasonCode] | Exception = ReasonCode.SUCCESS
     published: list[tuple[str, bytes, QoS, bool]] = field(default_factory=list)
+    publications: list[Publication] = field(default_factory=list)  # the same, whole
     scheduled: list[tuple[str, float]] = field(default_factory=list)  # id and delay, beside `published`
     principals: list[Principal] = field(default_factory=list)
 
-    def publish(
-        self, principal: Principal, topic: str, payload: bytes, qos: QoS, retain: bool
-    ) -> Deferred[ReasonCode]:
+    def publish(self, principal: Principal, publication: Publication) -> Deferred[ReasonCode]:
         self.principals.append(principal)
-        self.published.append((topic, payload, qos, retain))
+        self.publications.append(publication)
+        self.published.append(
+            (publication.topic, publication.payload, QoS(publication.qos), publication.retain)
+        )
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer if isinstance(self.answer, Deferred) else succeed(self.answer)
 
     def schedule(
-        self,
-        principal: Principal,
-        id: str,
-        topic: str,
-        payload: bytes,
-        qos: QoS,
-        retain: bool,
-        delay_s: float,
+        self, principal: Principal, publication: Publication, id: str, delay_s: float
     ) -> Deferred[ReasonCode]:
         self.scheduled.append((id, delay_s))
-        return self.publish(principal, topic, payload, qos, retain)
+        return self.publish(principal, publication)
 
 
 @dataclass

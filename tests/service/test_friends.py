@@ -12,6 +12,7 @@ from pushd.auth.acl_file import AclAuthorizer, AclFile
 from pushd.broker.broker import Broker
 from pushd.broker.interfaces import IStore
 from pushd.broker.message import Message
+from pushd.broker.publication import Publication
 from pushd.broker.tap import listen
 from pushd.gateway.guards import Caller
 from pushd.mqtt.codes import QoS, ReasonCode
@@ -369,7 +370,7 @@ class RoutingTests(FriendsCase):
 
     def push(self, username: str, topic: str) -> Deferred[ReasonCode]:
         """By HTTP."""
-        return self.rig.broker.publish(self.rig.policy, Caller(username), topic, b"x", 1, False)
+        return self.rig.broker.publish(self.rig.policy, Caller(username), Publication(topic, b"x"))
 
     def test_changes(self) -> None:
         """The next message goes by them, within a second, without reconnecting."""
@@ -458,7 +459,7 @@ class RoutingTests(FriendsCase):
         """A push that is due goes to the friends of then, though its caller is away."""
         reader = self.reader()
         broker = self.rig.broker
-        broker.schedule(self.rig.policy, Caller("eve"), "1", "presence/web", b"x", 1, False, 9.0)
+        broker.schedule(self.rig.policy, Caller("eve"), Publication("presence/web", b"x"), "1", 9.0)
         self.people.follow("ann", "eve")
         self.people.slow = True
         self.rig.clock.pump([0.5] * 30)
