@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pushd.broker.admission import Admission
     from pushd.broker.client import Client
     from pushd.broker.policy import Policy
-    from pushd.broker.records import Record, SavedMessages, SavedState
+    from pushd.broker.records import Kept, KeptQuery, Record, SavedMessages, SavedState
     from pushd.broker.session import Session
     from pushd.broker.tap import Tap
     from pushd.mqtt.packets import Auth
@@ -226,6 +226,15 @@ class IStore(Interface):
         The numbers of `queued` have no gaps: in the place of a message that cannot be read stands one that
         has expired. The Deferred fails with `pushd.storage.errors.StoreError` if nothing can be read at all.
         """
+
+    def find_kept(query: KeptQuery) -> list[Kept] | Deferred[list[Kept]]:
+        """
+        What the archive has, in the order of its numbers, by all that was recorded before this call. What
+        comes is durable when it comes. Fails as `load_messages` does.
+        """
+
+    def kept_number(id: str) -> int | Deferred[int | None] | None:
+        """The number of what the archive has under this id, the lowest if it is several; or ``None``."""
 
     def record(record: Record) -> None:
         """Append one record. Cheap, never blocks, never fails."""

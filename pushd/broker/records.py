@@ -181,6 +181,76 @@ class WillCleared:
     client_id: str
 
 
+@dataclass(slots=True)
+class Kept:
+    """
+    Something that was said on a topic, as the archive has it (`pushd.broker.archive`).
+
+    :ivar number: its place in the order of all that was ever kept, from 1.
+    :ivar id: 12 of ``[A-Za-z0-9]``. One push may be kept more than once, by its topics.
+    :ivar at: Unix seconds.
+    :ivar until: Unix seconds; from then on it is not there any more.
+    :ivar event: ``message``; or what somebody wants done with earlier ones, ``message_clear`` or
+        ``message_delete``.
+    """
+
+    number: int
+    id: str
+    at: int
+    until: int
+    message: Message
+    event: str = "message"
+
+
+@dataclass(slots=True)
+class MessageKept:
+    """The archive has one more."""
+
+    kept: Kept
+
+
+@dataclass(slots=True)
+class KeptForgotten:
+    """It has one less, before its time."""
+
+    number: int
+
+
+@dataclass(slots=True)
+class KeptExpired:
+    """All are forgotten whose `until` is not later than this."""
+
+    now: int  # Unix seconds
+
+
+@dataclass(slots=True)
+class Note:
+    """
+    A small fact that must survive and is nobody's business but that of who wrote it; see
+    `pushd.broker.notes`.
+
+    :ivar until: Unix seconds; from then on it does not count any more, and whoever wrote it clears it.
+    """
+
+    kind: str
+    key: str
+    value: bytes
+    until: int
+
+
+@dataclass(slots=True)
+class NoteSet:
+    """In place of the one of the same kind and key, if there was one."""
+
+    note: Note
+
+
+@dataclass(slots=True)
+class NoteCleared:
+    kind: str
+    key: str
+
+
 Record: TypeAlias = (
     "SessionOpened | SessionLeft | SessionEnded"
     " | SubscriptionAdded | SubscriptionRemoved | SubscriptionGivenUp"
@@ -188,6 +258,7 @@ Record: TypeAlias = (
     " | MessageAcknowledged"
     " | PacketIdReceived | PacketIdReleased | RetainedSet | RetainedCleared"
     " | MessageScheduled | ScheduleEnded | WillSet | WillCleared"
+    " | MessageKept | KeptForgotten | KeptExpired | NoteSet | NoteCleared"
 )
 
 
@@ -225,3 +296,25 @@ class SavedState:
     retained: dict[str, Message] = field(default_factory=dict)
     wills: dict[str, WillSet] = field(default_factory=dict)  # by client id
     scheduled: dict[str, MessageScheduled] = field(default_factory=dict)  # by id
+    last_kept: int = 0  # the highest number that the archive has; the next one is higher
+    kept_count: int = 0
+    notes: dict[tuple[str, str], Note] = field(default_factory=dict)  # by kind and key
+
+
+@dataclass(frozen=True, slots=True)
+class KeptQuery:
+    """
+    What is wanted of the archive.
+
+    :ivar topics: names, mount point included: on any of these.
+    :ivar after: only what has a higher number.
+    :ivar since: Unix seconds; only what was said then or later.
+    :ivar latest: only the last of each topic.
+    :ivar limit: at most so many: the first ones.
+    """
+
+    topics: tuple[str, ...]
+    after: int = 0
+    since: int = 0
+    latest: bool = False
+    limit: int = 1000
