@@ -49,12 +49,62 @@ class Friends:
     mutual: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """
+    An access token, which stands for its user's password at the gateway. Itself it is not kept.
+
+    :ivar hash: its SHA-256 in hexadecimal digits.
+    :ivar username: whose it is.
+    :ivar label: what its user calls it.
+    :ivar writes: topic filters that it may publish to, as far as its user may; ``None`` for all of them.
+    :ivar reads: the same for listening.
+    :ivar rate_per_s: how many requests it may make per second, in the long run; 0 for as many as its user.
+    :ivar created_at: Unix seconds, as are all of these.
+    :ivar expires_at: 0 for never.
+    :ivar used_at: the last time it was shown; 0 for never. May be late by a minute.
+    :ivar used_from: the address of who showed it then.
+    """
+
+    hash: str
+    username: str
+    label: str = ""
+    writes: tuple[str, ...] | None = None
+    reads: tuple[str, ...] | None = None
+    rate_per_s: float = 0.0
+    created_at: int = 0
+    expires_at: int = 0
+    used_at: int = 0
+    used_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """
+    An entry of ntfy's access control list.
+
+    :ivar username: whom it is about; ``*`` for everybody, also without a name.
+    :ivar pattern: a topic name, in which ``*`` stands for any number of characters.
+    :ivar permission: ``read-write``, ``read-only``, ``write-only`` or ``deny-all``.
+    """
+
+    username: str
+    pattern: str
+    permission: str
+
+
+# Whom a `Grant` of this name is about: everybody. A user who happens to be called so has none of its own.
+EVERYBODY = "*"
+
+
 class Aspect(Enum):
     """What has changed about somebody."""
 
     ACCOUNT = "account"  # made, disabled, enabled, removed, or another password
     FRIENDS = "friends"  # `Friends` is another: each change of a relation is one of both users
     SUBSCRIPTIONS = "subscriptions"  # the list of what the server subscribes this user to
+    TOKENS = "tokens"  # one was made, changed or revoked; that one was used is no change
+    GRANTS = "grants"  # the access control list has other entries about this user, or about everybody (``*``)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +148,8 @@ class IPeople(Interface):
 
     def remove_account(username: str) -> Deferred[bool]:
         """
-        Remove an account, and with it all relations, the list of subscriptions, and the memory of its first
-        connection.
+        Remove an account, and with it all relations, the list of subscriptions, tokens and grants, and the
+        memory of its first connection. Grants of `EVERYBODY` stay, whoever is called so.
 
         :return: whether there was one.
         """
@@ -129,6 +179,30 @@ class IPeople(Interface):
 
     def connected(username: str) -> Deferred[bool]:
         """Note that somebody has connected. :return: whether that was the first time ever."""
+
+    def token(hash: str) -> Deferred[Token | None]:
+        """The token with this hash, expired or not."""
+
+    def tokens(username: str) -> Deferred[list[Token]]:
+        """All tokens of a user, the oldest first."""
+
+    def keep_token(token: Token) -> Deferred[None]:
+        """Add a token, or put it in the place of the one with the same hash."""
+
+    def remove_token(username: str, hash: str) -> Deferred[bool]:
+        """Revoke a user's token. :return: whether this user had it; nobody can revoke another's."""
+
+    def token_used(hash: str, at: int, address: str) -> Deferred[None]:
+        """Note that a token was shown. Nothing if it is gone, or if it was shown later than that."""
+
+    def grants() -> Deferred[list[Grant]]:
+        """All entries of the access control list, by user name and then by pattern."""
+
+    def keep_grant(grant: Grant) -> Deferred[None]:
+        """Add an entry, or give the one of the same user and pattern another permission."""
+
+    def remove_grants(username: str, pattern: str | None = None) -> Deferred[bool]:
+        """Take away one entry of a user, or without a pattern all. :return: whether there was any."""
 
     def changes() -> Deferred[list[Change]]:
         """

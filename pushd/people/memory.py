@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from pushd.people.interfaces import Account, Aspect, Change, Friends, IPeople
+from pushd.people.interfaces import EVERYBODY, Account, Aspect, Change, Friends, Grant, IPeople, Token
 
 
 @dataclass
@@ -25,6 +25,8 @@ class Known:
     :ivar follows: who is followed, by follower.
     :ivar subscriptions: QoS by filter, by user.
     :ivar connected: who has ever connected.
+    :ivar tokens: by hash.
+    :ivar grants: the permission, by user and pattern.
     :ivar changes: all there ever were.
     """
 
@@ -32,6 +34,8 @@ class Known:
     follows: dict[str, set[str]] = field(default_factory=dict)
     subscriptions: dict[str, dict[str, int]] = field(default_factory=dict)
     connected: set[str] = field(default_factory=set)
+    tokens: dict[str, Token] = field(default_factory=dict)
+    grants: dict[tuple[str, str], str] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
 
 
@@ -89,6 +93,9 @@ class MemoryPeople:
         if self.known.subscriptions.pop(username, None):
             self._note(Aspect.SUBSCRIPTIONS, username)
         self._forget_relations(username)
+        self._forget_tokens(username)
+        if username != EVERYBODY:
+            self.remove_grants(username)
         self.known.connected.discard(username)
         return succeed(was_there)
 
@@ -100,6 +107,13 @@ class MemoryPeople:
                 touched.add(follower)
         if touched:
             self._note(Aspect.FRIENDS, username, *sorted(touched - {username}))
+
+    def _forget_tokens(self, username: str) -> None:
+        hashes = [token.hash for token in self.known.tokens.values() if token.username == username]
+        for hash in hashes:
+            del self.known.tokens[hash]
+        if hashes:
+            self._note(Aspect.TOKENS, username)
 
     # Friends
 
@@ -141,6 +155,55 @@ class MemoryPeople:
         if was_there:
             self._note(Aspect.SUBSCRIPTIONS, username)
         return succeed(was_there)
+
+    # Tokens
+
+    def token(self, hash: str) -> Deferred[Token | None]:
+        return succeed(self.known.tokens.get(hash))
+
+    def tokens(self, username: str) -> Deferred[list[Token]]:
+        found = [token for token in self.known.tokens.values() if token.username == username]
+        return succeed(sorted(found, key=lambda token: (token.created_at, token.hash)))
+
+    def keep_token(self, token: Token) -> Deferred[None]:
+        old = self.known.tokens.get(token.hash, token)
+        self.known.tokens[token.hash] = token
+        self._note(Aspect.TOKENS, token.username, old.username)
+        return succeed(None)
+
+    def remove_token(self, username: str, hash: str) -> Deferred[bool]:
+        token = self.known.tokens.get(hash)
+        if token is None or token.username != username:
+            return succeed(False)
+        del self.known.tokens[hash]
+        self._note(Aspect.TOKENS, username)
+        return succeed(True)
+
+    def token_used(self, hash: str, at: int, address: str) -> Deferred[None]:
+        token = self.known.tokens.get(hash)
+        if token is not None and token.used_at <= at:
+            self.known.tokens[hash] = replace(token, used_at=at, used_from=address)
+        return succeed(None)
+
+    # The access control list
+
+    def grants(self) -> Deferred[list[Grant]]:
+        return succeed([Grant(*key, permission) for key, permission in sorted(self.known.grants.items())])
+
+    def keep_grant(self, grant: Grant) -> Deferred[None]:
+        key = (grant.username, grant.pattern)
+        if self.known.grants.get(key) != grant.permission:
+            self.known.grants[key] = grant.permission
+            self._note(Aspect.GRANTS, grant.username)
+        return succeed(None)
+
+    def remove_grants(self, username: str, pattern: str | None = None) -> Deferred[bool]:
+        keys = [key for key in self.known.grants if key[0] == username and pattern in (None, key[1])]
+        for key in keys:
+            del self.known.grants[key]
+        if keys:
+            self._note(Aspect.GRANTS, username)
+        return succeed(bool(keys))
 
     # First connections, and changes
 

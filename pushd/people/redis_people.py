@@ -7,11 +7,19 @@ People in Redis, which several pushd, ``pushctl`` and other programs may share.
     pushd:followers:NAME       set: who follows NAME
     pushd:subscriptions:NAME   hash: QoS by topic filter
     pushd:connected            set: who has ever connected
+    pushd:token:HASH           hash: user, label, writes, reads, rate_per_s, created_at, expires_at, used_at,
+                               used_from; HASH is the token's SHA-256
+    pushd:tokens:NAME          set: the hashes of NAME's tokens
+    pushd:grants:NAME          hash: permission by topic pattern; NAME is * for everybody
+    pushd:granted              set: the names that have such a hash
     pushd:changes              stream, capped: user, aspect
 
 ``password`` is a hash as in a password file; or, as the system wrote it that this one replaces, 32
 hexadecimal digits: MD5 of the password and ``salt``. ``status`` is "enabled" or "disabled". A name is the end
 of its key whatever is in it, and so reaches into no other.
+
+``writes`` and ``reads`` are topic filters as a JSON list; where one is missing, the token may whatever its
+user may. A token that cannot be read is none.
 
 Whoever reads the feed remembers the id of the last entry it has seen, and asks for that one and all behind
 it. If it is not there any more, the feed was cut, emptied, or replaced by that of another Redis: all may be
@@ -20,6 +28,7 @@ other than it was.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import wraps
@@ -29,7 +38,17 @@ from twisted.internet.defer import Deferred, DeferredLock
 from zope.interface import implementer
 
 from pushd.people import scripts
-from pushd.people.interfaces import Account, Aspect, Change, Friends, IPeople, PeopleUnavailable
+from pushd.people.interfaces import (
+    EVERYBODY,
+    Account,
+    Aspect,
+    Change,
+    Friends,
+    Grant,
+    IPeople,
+    PeopleUnavailable,
+    Token,
+)
 from pushd.people.memory import EVERYTHING, each_once
 from pushd.redis.door import Door
 from pushd.redis.errors import RedisUnavailable
@@ -116,8 +135,10 @@ class RedisPeople:
     @asks
     async def remove_account(self, username: str) -> bool:
         keys = [self._user(username), self._key("users"), self._subscriptions(username)]
-        keys += [self._key("connected"), self._follows(username), self._followers(username), self._feed]
-        return await self._has(scripts.REMOVE_ACCOUNT, keys, self._prefix, username)
+        keys += [self._key("connected"), self._follows(username), self._followers(username)]
+        keys += [self._tokens(username), self._grants(username), self._key("granted"), self._feed]
+        owns_grants = "0" if username == EVERYBODY else "1"
+        return await self._has(scripts.REMOVE_ACCOUNT, keys, self._prefix, username, owns_grants)
 
     # Friends
 
@@ -153,6 +174,56 @@ class RedisPeople:
     async def remove_subscription(self, username: str, filter: str) -> bool:
         keys = [self._subscriptions(username), self._feed]
         return await self._has(scripts.REMOVE_SUBSCRIPTION, keys, username, filter)
+
+    # Tokens
+
+    @asks
+    async def token(self, hash: str) -> Token | None:
+        return _token_of(hash, *unpacked(await self._run(scripts.TOKEN, [self._token(hash)])))
+
+    @asks
+    async def tokens(self, username: str) -> list[Token]:
+        answer = await self._run(scripts.TOKENS, [self._tokens(username)], self._prefix)
+        read = (_token_of(_text(hash), *fields) for hash, *fields in unpacked(answer))
+        found = (token for token in read if token is not None)
+        return sorted(found, key=lambda token: (token.created_at, token.hash))
+
+    @asks
+    async def keep_token(self, token: Token) -> None:
+        keys = [self._token(token.hash), self._tokens(token.username), self._feed]
+        fields = _fields(token)
+        await self._run(scripts.KEEP_TOKEN, keys, self._prefix, token.hash, token.username, *fields)
+
+    @asks
+    async def remove_token(self, username: str, hash: str) -> bool:
+        keys = [self._token(hash), self._tokens(username), self._feed]
+        return await self._has(scripts.REMOVE_TOKEN, keys, username, hash)
+
+    @asks
+    async def token_used(self, hash: str, at: int, address: str) -> None:
+        await self._run(scripts.TOKEN_USED, [self._token(hash)], at, address)
+
+    # The access control list
+
+    @asks
+    async def grants(self) -> list[Grant]:
+        found: list[Grant] = []
+        for name, flat in unpacked(await self._run(scripts.GRANTS, [self._key("granted")], self._prefix)):
+            pairs = zip(flat[::2], flat[1::2], strict=True)
+            found += [Grant(_text(name), _text(pattern), _text(permission)) for pattern, permission in pairs]
+        return sorted(found, key=lambda grant: (grant.username, grant.pattern))
+
+    @asks
+    async def keep_grant(self, grant: Grant) -> None:
+        keys = [self._grants(grant.username), self._key("granted"), self._feed]
+        await self._run(scripts.KEEP_GRANT, keys, grant.username, grant.pattern, grant.permission)
+
+    @asks
+    async def remove_grants(self, username: str, pattern: str | None = None) -> bool:
+        keys = [self._grants(username), self._key("granted"), self._feed]
+        return await self._has(
+            scripts.REMOVE_GRANTS, keys, username, *(() if pattern is None else (pattern,))
+        )
 
     # First connections, and changes
 
@@ -210,6 +281,15 @@ class RedisPeople:
     def _subscriptions(self, username: str) -> str:
         return self._key(f"subscriptions:{username}")
 
+    def _token(self, hash: str) -> str:
+        return self._key(f"token:{hash}")
+
+    def _tokens(self, username: str) -> str:
+        return self._key(f"tokens:{username}")
+
+    def _grants(self, username: str) -> str:
+        return self._key(f"grants:{username}")
+
 
 def _account(username: str, password: Any, salt: Any, status: Any, created_at: Any) -> Account | None:
     """:param password: and the others: bytes, or false for a field that there is not."""
@@ -230,6 +310,49 @@ def _apart(hash: str) -> tuple[str, str]:
     """What a hash is in fields of its own: MD5 digest and salt, or all of it and none."""
     salted, _, digest = hash.rpartition("$")
     return (digest, salted[len("$md5$") :]) if salted.startswith("$md5$") else (hash, "")
+
+
+def _token_of(hash: str, *values: Any) -> Token | None:
+    """:param values: of `scripts.TOKEN_FIELDS`: bytes, or false for a field that there is not."""
+    kept = dict(zip(scripts.TOKEN_FIELDS, values, strict=True))
+    if kept["user"] is False:
+        return None
+    try:
+        return Token(
+            hash,
+            _text(kept["user"]),
+            _text(kept["label"]),
+            _filters(kept["writes"]),
+            _filters(kept["reads"]),
+            float(kept["rate_per_s"] or 0),
+            int(kept["created_at"] or 0),
+            int(kept["expires_at"] or 0),
+            int(kept["used_at"] or 0),
+            _text(kept["used_from"]),
+        )
+    except (TypeError, ValueError):  # somebody else has written it
+        return None
+
+
+def _filters(value: bytes | bool) -> tuple[str, ...] | None:
+    """:raises TypeError, ValueError: it is no list of them."""
+    if value is False:
+        return None
+    read = json.loads(_text(value))
+    if not isinstance(read, list) or not all(isinstance(filter, str) for filter in read):
+        raise ValueError("no list of filters")
+    return tuple(read)
+
+
+def _fields(token: Token) -> list[str | int]:
+    """All but its user: names and values."""
+    fields: list[str | int] = ["label", token.label, "used_at", token.used_at, "used_from", token.used_from]
+    fields += ["created_at", token.created_at, "expires_at", token.expires_at]
+    fields += ["rate_per_s", repr(token.rate_per_s)]
+    for name, filters in (("writes", token.writes), ("reads", token.reads)):
+        if filters is not None:
+            fields += [name, json.dumps(filters, ensure_ascii=False)]
+    return fields
 
 
 def _change(entry: list[bytes]) -> Change | None:

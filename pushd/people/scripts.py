@@ -18,6 +18,20 @@ FEED_LENGTH = 10_000
 # there may mean "not any more", and is taken to.
 ENABLED = ("enabled", "", "1", "active")
 
+# Of the hash that a token is.
+TOKEN_FIELDS = (
+    "user",
+    "label",
+    "writes",
+    "reads",
+    "rate_per_s",
+    "created_at",
+    "expires_at",
+    "used_at",
+    "used_from",
+)
+_FIELD_NAMES = ", ".join(map(repr, TOKEN_FIELDS))
+
 _NOTE = f"""
 local function note(username, aspect)
   redis.call('XADD', KEYS[#KEYS], 'MAXLEN', '~', {FEED_LENGTH}, '*', 'user', username, 'aspect', aspect)
@@ -88,7 +102,8 @@ return 1
 """
 )
 
-# KEYS: user, index, subscriptions, connected, follows, followers, feed. ARGV: prefix, name.
+# KEYS: user, index, subscriptions, connected, follows, followers, tokens, grants, granted, feed.
+# ARGV: prefix, name, whether grants of this name are its own ("1").
 REMOVE_ACCOUNT = Script(
     _NOTE
     + """
@@ -105,6 +120,12 @@ for _, other in ipairs(touched) do
   redis.call('SREM', prefix .. 'follows:' .. other, name)
 end
 redis.call('DEL', KEYS[5], KEYS[6])
+for _, hash in ipairs(redis.call('SMEMBERS', KEYS[7])) do redis.call('DEL', prefix .. 'token:' .. hash) end
+if redis.call('DEL', KEYS[7]) == 1 then note(name, 'tokens') end
+if ARGV[3] == '1' then
+  redis.call('SREM', KEYS[9], name)
+  if redis.call('DEL', KEYS[8]) == 1 then note(name, 'grants') end
+end
 if #touched > 0 then note(name, 'friends') end
 for _, other in ipairs(touched) do
   if other ~= name then note(other, 'friends') end
@@ -161,6 +182,95 @@ REMOVE_SUBSCRIPTION = Script(
     + """
 if redis.call('HDEL', KEYS[1], ARGV[2]) == 0 then return 0 end
 note(ARGV[1], 'subscriptions')
+return 1
+"""
+)
+
+# KEYS: token. -> the values of TOKEN_FIELDS, false for what there is not.
+TOKEN = Script(f"return cmsgpack.pack(redis.call('HMGET', KEYS[1], {_FIELD_NAMES}))")
+
+# KEYS: tokens. ARGV: prefix. -> [[hash, the values of TOKEN_FIELDS ...], ...]
+TOKENS = Script(f"""
+local found = {{}}
+for i, hash in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  local token = redis.call('HMGET', ARGV[1] .. 'token:' .. hash, {_FIELD_NAMES})
+  table.insert(token, 1, hash)
+  found[i] = token
+end
+return cmsgpack.pack(found)
+""")
+
+# KEYS: token, tokens, feed. ARGV: prefix, hash, user, then fields and their values.
+KEEP_TOKEN = Script(
+    _NOTE
+    + """
+local owner = redis.call('HGET', KEYS[1], 'user')
+if owner and owner ~= ARGV[3] then
+  redis.call('SREM', ARGV[1] .. 'tokens:' .. owner, ARGV[2])
+  note(owner, 'tokens')
+end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'user', ARGV[3], unpack(ARGV, 4))
+redis.call('SADD', KEYS[2], ARGV[2])
+note(ARGV[3], 'tokens')
+return 1
+"""
+)
+
+# KEYS: token, tokens, feed. ARGV: user, hash.
+REMOVE_TOKEN = Script(
+    _NOTE
+    + """
+if redis.call('HGET', KEYS[1], 'user') ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SREM', KEYS[2], ARGV[2])
+note(ARGV[1], 'tokens')
+return 1
+"""
+)
+
+# KEYS: token. ARGV: time, address.
+TOKEN_USED = Script("""
+local used_at = redis.call('HGET', KEYS[1], 'used_at')
+if not used_at or tonumber(used_at) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'used_at', ARGV[1], 'used_from', ARGV[2])
+return 1
+""")
+
+# KEYS: granted. ARGV: prefix. -> [[name, [pattern, permission, pattern, permission, ...]], ...]
+GRANTS = Script("""
+local found = {}
+for i, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  found[i] = {name, redis.call('HGETALL', ARGV[1] .. 'grants:' .. name)}
+end
+return cmsgpack.pack(found)
+""")
+
+# KEYS: grants, granted, feed. ARGV: name, pattern, permission.
+KEEP_GRANT = Script(
+    _NOTE
+    + """
+if redis.call('HGET', KEYS[1], ARGV[2]) == ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+redis.call('SADD', KEYS[2], ARGV[1])
+note(ARGV[1], 'grants')
+return 1
+"""
+)
+
+# KEYS: grants, granted, feed. ARGV: name, and a pattern, or none for all.
+REMOVE_GRANTS = Script(
+    _NOTE
+    + """
+local removed
+if ARGV[2] then
+  removed = redis.call('HDEL', KEYS[1], ARGV[2])
+else
+  removed = redis.call('DEL', KEYS[1])
+end
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end
+if removed == 0 then return 0 end
+note(ARGV[1], 'grants')
 return 1
 """
 )

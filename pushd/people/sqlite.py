@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from pushd.people.interfaces import Account, Aspect, Change, Friends, IPeople
+from pushd.people.interfaces import EVERYBODY, Account, Aspect, Change, Friends, Grant, IPeople, Token
 from pushd.people.memory import EVERYTHING, each_once
 from pushd.people.people_file import PeopleFile
 
@@ -104,6 +105,10 @@ class SqlitePeople:
             if _has_changed(connection, "DELETE FROM subscription WHERE username = ?", [username]):
                 _note(connection, Aspect.SUBSCRIPTIONS, username)
             _forget_relations(connection, username)
+            if _has_changed(connection, "DELETE FROM token WHERE username = ?", [username]):
+                _note(connection, Aspect.TOKENS, username)
+            if username != EVERYBODY:
+                _forget_grants(connection, username)
             connection.execute("DELETE FROM connected WHERE username = ?", [username])
             return was_there
 
@@ -179,6 +184,87 @@ class SqlitePeople:
                 _note(connection, Aspect.SUBSCRIPTIONS, username)
             return was_there
 
+    # Tokens
+
+    def token(self, hash: str) -> Deferred[Token | None]:
+        return self._in_thread(self._token, hash)
+
+    def _token(self, hash: str) -> Token | None:
+        with self._file.reading() as connection:
+            row = connection.execute("SELECT * FROM token WHERE hash = ?", [hash]).fetchone()
+        return None if row is None else _token_of(*row)
+
+    def tokens(self, username: str) -> Deferred[list[Token]]:
+        return self._in_thread(self._tokens, username)
+
+    def _tokens(self, username: str) -> list[Token]:
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM token WHERE username = ? ORDER BY created_at, hash", [username]
+            ).fetchall()
+        return [_token_of(*row) for row in rows]
+
+    def keep_token(self, token: Token) -> Deferred[None]:
+        return self._in_thread(self._keep_token, token)
+
+    def _keep_token(self, token: Token) -> None:
+        row: list[Any] = [token.hash, token.username, token.label]
+        row += [_written(token.writes), _written(token.reads)]
+        row += [token.rate_per_s, token.created_at, token.expires_at, token.used_at, token.used_from]
+        with self._file.writing() as connection:
+            owners = connection.execute("SELECT username FROM token WHERE hash = ?", [token.hash]).fetchall()
+            connection.execute("REPLACE INTO token VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            _note(connection, Aspect.TOKENS, token.username, *(name for (name,) in owners))
+
+    def remove_token(self, username: str, hash: str) -> Deferred[bool]:
+        return self._in_thread(self._remove_token, username, hash)
+
+    def _remove_token(self, username: str, hash: str) -> bool:
+        statement = "DELETE FROM token WHERE username = ? AND hash = ?"
+        with self._file.writing() as connection:
+            was_there = _has_changed(connection, statement, [username, hash])
+            if was_there:
+                _note(connection, Aspect.TOKENS, username)
+            return was_there
+
+    def token_used(self, hash: str, at: int, address: str) -> Deferred[None]:
+        return self._in_thread(self._token_used, hash, at, address)
+
+    def _token_used(self, hash: str, at: int, address: str) -> None:
+        statement = "UPDATE token SET used_at = ?, used_from = ? WHERE hash = ? AND used_at <= ?"
+        with self._file.writing() as connection:
+            connection.execute(statement, [at, address, hash, at])
+
+    # The access control list
+
+    def grants(self) -> Deferred[list[Grant]]:
+        return self._in_thread(self._grants)
+
+    def _grants(self) -> list[Grant]:
+        with self._file.reading() as connection:
+            rows = connection.execute("SELECT * FROM access ORDER BY username, pattern").fetchall()
+        return [Grant(*row) for row in rows]
+
+    def keep_grant(self, grant: Grant) -> Deferred[None]:
+        return self._in_thread(self._keep_grant, grant)
+
+    def _keep_grant(self, grant: Grant) -> None:
+        with self._file.writing() as connection:
+            if _has_changed(
+                connection,
+                "INSERT INTO access VALUES (?, ?, ?) ON CONFLICT (username, pattern)"
+                " DO UPDATE SET permission = excluded.permission WHERE permission <> excluded.permission",
+                [grant.username, grant.pattern, grant.permission],
+            ):
+                _note(connection, Aspect.GRANTS, grant.username)
+
+    def remove_grants(self, username: str, pattern: str | None = None) -> Deferred[bool]:
+        return self._in_thread(self._remove_grants, username, pattern)
+
+    def _remove_grants(self, username: str, pattern: str | None) -> bool:
+        with self._file.writing() as connection:
+            return _forget_grants(connection, username, pattern)
+
     # First connections, and changes
 
     def connected(self, username: str) -> Deferred[bool]:
@@ -235,6 +321,15 @@ def _forget_relations(connection: sqlite3.Connection, username: str) -> None:
         _note(connection, Aspect.FRIENDS, username, *(name for (name,) in rows))
 
 
+def _forget_grants(connection: sqlite3.Connection, username: str, pattern: str | None = None) -> bool:
+    """:return: whether there was any of this pattern; without one, any at all."""
+    statement = "DELETE FROM access WHERE username = ? AND pattern = ifnull(?, pattern)"
+    had_any = _has_changed(connection, statement, [username, pattern])
+    if had_any:
+        _note(connection, Aspect.GRANTS, username)
+    return had_any
+
+
 def _has_changed(connection: sqlite3.Connection, statement: str, values: list[Any]) -> bool:
     """Carry out a statement. :return: whether any row is not as it was."""
     return connection.execute(statement, values).rowcount > 0
@@ -247,3 +342,17 @@ def _is_there(connection: sqlite3.Connection, query: str, values: list[Any]) -> 
 def _account_of(row: tuple[str, str, int, int]) -> Account:
     username, password_hash, enabled, created_at = row
     return Account(username, password_hash, bool(enabled), created_at)
+
+
+def _token_of(
+    hash: str, username: str, label: str, writes: str | None, reads: str | None, *rest: Any
+) -> Token:
+    return Token(hash, username, label, _read(writes), _read(reads), *rest)
+
+
+def _written(filters: Sequence[str] | None) -> str | None:
+    return None if filters is None else json.dumps(filters, ensure_ascii=False)
+
+
+def _read(filters: str | None) -> tuple[str, ...] | None:
+    return None if filters is None else tuple(json.loads(filters))

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from pushd.people.interfaces import Account, Aspect, Change, Friends, IPeople
+from pushd.people.interfaces import EVERYBODY, Account, Aspect, Change, Friends, Grant, IPeople, Token
 from pushd.people.memory import MemoryPeople
 
 T = TypeVar("T")
@@ -53,7 +53,14 @@ NAMES = st.sampled_from(["ada", "bob", "cleo", "b:ob", "{a}", "ä'"])
 HASHES = st.sampled_from(["$7$1$c2FsdA==$aGFzaA==", "$argon2id$v=19$x", "$md5$salt$" + "0a" * 16])
 FILTERS = st.sampled_from(["a", "a/b", "+/#", "'", "😀"])
 FLAGS, QOS = st.booleans(), st.integers(0, 2)
-ACCOUNTS = st.builds(Account, NAMES, HASHES, FLAGS, st.integers(0, 2**40))
+TIMES = st.integers(0, 2**40)
+ACCOUNTS = st.builds(Account, NAMES, HASHES, FLAGS, TIMES)
+SUMS = st.sampled_from(["0a" * 32, "0b" * 32, "0c" * 32])
+SCOPES = st.none() | st.lists(FILTERS, max_size=2).map(tuple)
+RATES = st.sampled_from([0.0, 1 / 3, 1e9])
+TOKENS = st.builds(Token, SUMS, NAMES, FILTERS, SCOPES, SCOPES, RATES, TIMES, TIMES, TIMES, FILTERS)
+GRANTEES = NAMES | st.just(EVERYBODY)
+PERMISSIONS = st.sampled_from(["read-write", "read-only", "write-only", "deny-all"])
 
 CALLS: st.SearchStrategy[tuple[str, tuple[Any, ...]]] = st.one_of(
     st.tuples(st.just("keep_account"), st.tuples(ACCOUNTS)),
@@ -69,6 +76,15 @@ CALLS: st.SearchStrategy[tuple[str, tuple[Any, ...]]] = st.one_of(
     st.tuples(st.just("accounts"), st.tuples(NAMES, st.integers(1, 3))),
     st.tuples(st.just("friends"), st.tuples(NAMES)),
     st.tuples(st.just("subscriptions"), st.tuples(NAMES)),
+    st.tuples(st.just("keep_token"), st.tuples(TOKENS)),
+    st.tuples(st.just("remove_token"), st.tuples(NAMES, SUMS)),
+    st.tuples(st.just("token_used"), st.tuples(SUMS, TIMES, FILTERS)),
+    st.tuples(st.just("token"), st.tuples(SUMS)),
+    st.tuples(st.just("tokens"), st.tuples(NAMES)),
+    st.tuples(st.just("keep_grant"), st.tuples(st.builds(Grant, GRANTEES, FILTERS, PERMISSIONS))),
+    st.tuples(st.just("remove_grants"), st.tuples(GRANTEES, st.none() | FILTERS)),
+    st.tuples(st.just("remove_account"), st.tuples(GRANTEES)),
+    st.tuples(st.just("grants"), st.tuples()),
 )
 
 
@@ -100,6 +116,9 @@ class PeopleContract(SynchronousTestCase):
         self.assertEqual(self.wait(self.people.accounts()), [])
         self.assertEqual(self.wait(self.people.friends("ada")), Friends())
         self.assertEqual(self.wait(self.people.subscriptions("ada")), {})
+        self.assertIsNone(self.wait(self.people.token("0a" * 32)))
+        self.assertEqual(self.wait(self.people.tokens("ada")), [])
+        self.assertEqual(self.wait(self.people.grants()), [])
         self.assertEqual(self.wait(self.people.changes()), [])
 
     def test_account_is_kept(self) -> None:
@@ -146,6 +165,8 @@ class PeopleContract(SynchronousTestCase):
             self.wait(self.people.follow(one, other))
         self.wait(self.people.keep_subscription("ada", "news", 1))
         self.wait(self.people.connected("ada"))
+        self.wait(self.people.keep_token(Token("0a" * 32, "ada")))
+        self.wait(self.people.keep_grant(Grant("ada", "news", "read-only")))
         self.assertIs(self.wait(self.people.remove_account("ada")), True)
         self.assertIs(self.wait(self.people.remove_account("ada")), False)
         self.check_nobody_is("ada")
@@ -153,11 +174,16 @@ class PeopleContract(SynchronousTestCase):
         self.assertEqual(self.wait(self.people.friends("cleo")), Friends())
 
     def check_nobody_is(self, name: str) -> None:
-        """There is no account, no friends and no list, and the next connection is the first one ever."""
+        """
+        There is no account, no friends, no list, no token and no grant, and the next connection is the first
+        one ever.
+        """
         self.assertIsNone(self.wait(self.people.account(name)))
         self.assertNotIn(name, [account.username for account in self.wait(self.people.accounts())])
         self.assertEqual(self.wait(self.people.friends(name)), Friends())
         self.assertEqual(self.wait(self.people.subscriptions(name)), {})
+        self.assertEqual(self.wait(self.people.tokens(name)), [])
+        self.assertNotIn(name, [grant.username for grant in self.wait(self.people.grants())])
         self.assertIs(self.wait(self.people.connected(name)), True)
 
     # Friends
@@ -203,6 +229,95 @@ class PeopleContract(SynchronousTestCase):
         self.assertIs(self.wait(self.make().connected("ada")), False)
         self.assertIs(self.wait(self.people.connected("")), True)
 
+    # Tokens
+
+    def test_token_is_kept(self) -> None:
+        """As it was given, whatever it may and whatever it is called, and in the place of an older one."""
+        for token in (
+            Token("0a" * 32, "ada"),
+            Token("0a" * 32, "ada", "my phone's", ("alerts/#", "ä"), (), 1 / 3, 7, 2**40, 8, "2001:db8::1"),
+        ):
+            self.wait(self.people.keep_token(token))
+            self.assertEqual(self.wait(self.people.token(token.hash)), token)
+            self.assertEqual(self.wait(self.people.tokens("ada")), [token])
+        self.assertIsNone(self.wait(self.people.token("0b" * 32)))
+        self.assertEqual(self.wait(self.people.tokens("bob")), [])
+
+    def test_tokens_by_age(self) -> None:
+        """The oldest first, and those of one second always in the same order."""
+        hashes = [digit * 64 for digit in "3142"]
+        for hash, created_at in zip(hashes, (30, 10, 40, 10), strict=True):
+            self.wait(self.people.keep_token(Token(hash, "ada", created_at=created_at)))
+        listed = [token.hash[0] for token in self.wait(self.people.tokens("ada"))]
+        self.assertEqual(listed, ["1", "2", "3", "4"])
+
+    def test_nobody_revokes_another_users_token(self) -> None:
+        """Its owner can, once."""
+        self.wait(self.people.keep_token(Token("0a" * 32, "ada")))
+        self.assertIs(self.wait(self.people.remove_token("bob", "0a" * 32)), False)
+        self.assertIs(self.wait(self.people.remove_token("ada", "0b" * 32)), False)
+        self.assertIsNotNone(self.wait(self.people.token("0a" * 32)))
+        self.assertIs(self.wait(self.people.remove_token("ada", "0a" * 32)), True)
+        self.assertIs(self.wait(self.people.remove_token("ada", "0a" * 32)), False)
+        self.assertIsNone(self.wait(self.people.token("0a" * 32)))
+        self.assertEqual(self.wait(self.people.tokens("ada")), [])
+
+    def test_token_goes_to_another(self) -> None:
+        """It is in one list only."""
+        self.wait(self.people.keep_token(Token("0a" * 32, "ada")))
+        self.wait(self.people.keep_token(Token("0a" * 32, "bob")))
+        self.assertEqual(self.wait(self.people.tokens("ada")), [])
+        self.assertEqual(self.wait(self.people.tokens("bob")), [Token("0a" * 32, "bob")])
+
+    def test_token_used(self) -> None:
+        """The latest use is kept, in whatever order they are told; nothing of one that is gone."""
+        self.wait(self.people.keep_token(Token("0a" * 32, "ada", "phone", created_at=5)))
+        self.wait(self.people.token_used("0a" * 32, 20, "192.0.2.1"))
+        self.wait(self.people.token_used("0a" * 32, 10, "192.0.2.2"))
+        self.wait(self.people.token_used("0b" * 32, 30, "192.0.2.3"))
+        expected = Token("0a" * 32, "ada", "phone", created_at=5, used_at=20, used_from="192.0.2.1")
+        self.assertEqual(self.wait(self.people.token("0a" * 32)), expected)
+        self.assertIsNone(self.wait(self.people.token("0b" * 32)))
+
+    # The access control list
+
+    def test_grants(self) -> None:
+        """By user and pattern, each with the permission that was given last."""
+        for grant in (
+            Grant("ada", "b*", "read-only"),
+            Grant("*", "news", "deny-all"),
+            Grant("ada", "b*", "read-write"),
+            Grant("ada", "a/b", "write-only"),
+        ):
+            self.wait(self.people.keep_grant(grant))
+        expected = [
+            Grant("*", "news", "deny-all"),
+            Grant("ada", "a/b", "write-only"),
+            Grant("ada", "b*", "read-write"),
+        ]
+        self.assertEqual(self.wait(self.people.grants()), expected)
+
+    def test_grants_are_taken_away(self) -> None:
+        """One, or all of a user, and never those of another."""
+        for name, pattern in (("ada", "a"), ("ada", "b"), ("ada", ""), ("*", "a")):
+            self.wait(self.people.keep_grant(Grant(name, pattern, "read-only")))
+        self.assertIs(self.wait(self.people.remove_grants("ada", "")), True)
+        self.assertIs(self.wait(self.people.remove_grants("ada", "a")), True)
+        self.assertIs(self.wait(self.people.remove_grants("ada", "a")), False)
+        self.assertIs(self.wait(self.people.remove_grants("bob")), False)
+        self.assertEqual(
+            self.wait(self.people.grants()), [Grant("*", "a", "read-only"), Grant("ada", "b", "read-only")]
+        )
+        self.assertIs(self.wait(self.people.remove_grants("ada")), True)
+        self.assertEqual(self.wait(self.people.grants()), [Grant("*", "a", "read-only")])
+
+    def test_who_is_called_everybody(self) -> None:
+        """When such an account is removed, what everybody was granted or denied stays."""
+        self.wait(self.people.keep_account(Account("*", "hash")))
+        self.wait(self.people.keep_grant(Grant("*", "secret", "deny-all")))
+        self.wait(self.people.remove_account("*"))
+        self.assertEqual(self.wait(self.people.grants()), [Grant("*", "secret", "deny-all")])
+
     # Changes
 
     def test_own_changes_are_heard(self) -> None:
@@ -212,11 +327,17 @@ class PeopleContract(SynchronousTestCase):
         self.wait(self.people.follow("ada", "bob"))
         self.wait(self.people.follow("bob", "ada"))
         self.wait(self.people.keep_subscription("cleo", "news", 1))
+        self.wait(self.people.keep_token(Token("0a" * 32, "ada")))
+        self.wait(self.people.remove_token("ada", "0a" * 32))
+        self.wait(self.people.keep_grant(Grant("*", "news", "read-only")))
+        self.wait(self.people.remove_grants("*"))
         expected = [
             Change("ada", Aspect.ACCOUNT),
             Change("ada", Aspect.FRIENDS),
             Change("bob", Aspect.FRIENDS),
             Change("cleo", Aspect.SUBSCRIPTIONS),
+            Change("ada", Aspect.TOKENS),
+            Change("*", Aspect.GRANTS),
         ]
         self.assertEqual(self.wait(self.people.changes()), expected)
         self.assertEqual(self.wait(self.people.changes()), [])
@@ -233,10 +354,12 @@ class PeopleContract(SynchronousTestCase):
         self.assertEqual(self.wait(self.people.changes()), expected)
 
     def test_what_is_no_change(self) -> None:
-        """What was so already, and another hash of the same password."""
+        """What was so already, another hash of the same password, and that a token was shown."""
         self.wait(self.people.keep_account(Account("ada", "old")))
         self.wait(self.people.follow("ada", "bob"))
         self.wait(self.people.keep_subscription("ada", "news", 1))
+        self.wait(self.people.keep_token(Token("0a" * 32, "ada")))
+        self.wait(self.people.keep_grant(Grant("ada", "news", "read-only")))
         self.wait(self.people.changes())
         self.wait(self.people.replace_hash("ada", "old", "new"))
         self.wait(self.people.enable("ada", True))
@@ -244,6 +367,10 @@ class PeopleContract(SynchronousTestCase):
         self.wait(self.people.unfollow("bob", "ada"))
         self.wait(self.people.keep_subscription("ada", "news", 1))
         self.wait(self.people.remove_subscription("ada", "olds"))
+        self.wait(self.people.token_used("0a" * 32, 1, "192.0.2.1"))
+        self.wait(self.people.remove_token("bob", "0a" * 32))
+        self.wait(self.people.keep_grant(Grant("ada", "news", "read-only")))
+        self.wait(self.people.remove_grants("ada", "olds"))
         self.wait(self.people.remove_account("bobo"))
         self.wait(self.people.connected("ada"))
         self.assertEqual(self.wait(self.people.changes()), [])
@@ -254,11 +381,13 @@ class PeopleContract(SynchronousTestCase):
         for one, other in (("ada", "bob"), ("cleo", "ada"), ("bob", "cleo")):
             self.wait(self.people.follow(one, other))
         self.wait(self.people.keep_subscription("ada", "news", 1))
+        self.wait(self.people.keep_token(Token("0a" * 32, "ada")))
+        self.wait(self.people.keep_grant(Grant("ada", "news", "read-only")))
         self.wait(self.people.changes())
         self.wait(self.people.remove_account("ada"))
         found = self.wait(self.people.changes())
         expected = {Change(name, Aspect.FRIENDS) for name in ("ada", "bob", "cleo")}
-        expected |= {Change("ada", Aspect.ACCOUNT), Change("ada", Aspect.SUBSCRIPTIONS)}
+        expected |= {Change("ada", aspect) for aspect in Aspect}
         self.assertEqual(set(found), expected)
         self.assertEqual(len(found), len(expected))
 
@@ -270,12 +399,18 @@ class PeopleContract(SynchronousTestCase):
             self.wait(self.people.keep_account(Account(name, f"hash {number}")))
             self.wait(self.people.follow(name, "friend of " + name[:60_000]))
             self.wait(self.people.keep_subscription(name, f"filter {number} {name[:60_000]}", 1))
+            self.wait(self.people.keep_token(Token(f"{number:064x}", name, label=name)))
+            self.wait(self.people.keep_grant(Grant(name, name, "read-only")))
         for number, name in enumerate(HOSTILE):
             self.assertEqual(self.wait(self.people.account(name)), Account(name, f"hash {number}"))
             followed = frozenset({"friend of " + name[:60_000]})
             self.assertEqual(self.wait(self.people.friends(name)), Friends(followed))
             list_of_one = {f"filter {number} {name[:60_000]}": 1}
             self.assertEqual(self.wait(self.people.subscriptions(name)), list_of_one)
+            token = Token(f"{number:064x}", name, label=name)
+            self.assertEqual(self.wait(self.people.tokens(name)), [token])
+        granted = [Grant(name, name, "read-only") for name in sorted(HOSTILE)]
+        self.assertEqual(self.wait(self.people.grants()), granted)
         listed = [account.username for account in self.wait(self.people.accounts())]
         self.assertEqual(listed, sorted(HOSTILE))
         changed = {change.username for change in self.wait(self.people.changes())}

@@ -95,12 +95,30 @@ class PeopleFileTests(SynchronousTestCase):
         """So the next start tries the same again."""
         self.count()
         self.file.close()
-        self.patch(schema, "steps", lambda: ["", "CREATE TABLE more (x);\nCREATE TABLE account (x);\n"])
+        version = len(schema.steps())
+        step = "CREATE TABLE more (x);\nCREATE TABLE account (x);\n"
+        self.patch(schema, "steps", lambda: [""] * version + [step])
         self.assertRaises(PeopleUnavailable, self.make().reading().__enter__)
         with closing(sqlite3.connect(self.path)) as connection:
-            self.assertEqual(schema.version_of(connection), 1)
+            self.assertEqual(schema.version_of(connection), version)
             tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'more'").fetchall()
         self.assertEqual(tables, [])
+
+    def test_a_file_of_each_older_version(self) -> None:
+        """It keeps what is in it, and gets the tables that it has not."""
+        os.makedirs(os.path.dirname(self.path))
+        steps = schema.steps()
+        for version in range(1, len(steps)):
+            self.patch(schema, "steps", lambda version=version: steps[:version])
+            old = self.make()
+            with old.writing() as connection:
+                connection.execute(INSERT, [f"user of version {version}"])
+            old.close()
+        self.patch(schema, "steps", lambda: steps)
+        with self.make().reading() as connection:
+            self.assertEqual(schema.version_of(connection), len(steps))
+            self.assertEqual(connection.execute("SELECT count(*) FROM token").fetchone(), (0,))
+        self.assertEqual(self.count(), len(steps) - 1)
 
 
 class StatementTests(SynchronousTestCase):
