@@ -337,7 +337,7 @@ class Broker:
             ``NOT_AUTHORIZED``, ``PACKET_TOO_LARGE``, ``RETAIN_NOT_SUPPORTED``, ``QUOTA_EXCEEDED``: what would
             have to be stored cannot be at the moment.
         """
-        message = self._make_message(policy, principal, publication)
+        message = self._make_message(policy, principal, publication, self.wheel.seconds())
         judged = self._judge(policy, principal, message)
         judged.addCallback(self._inform_rules, principal)
         return judged.addCallback(self.publish_durably, principal)
@@ -358,8 +358,8 @@ class Broker:
         :return: fires when it is certain that the message will be published, with ``SUCCESS``, or with the
             reason why it was refused: those of `publish`, and ``QUOTA_EXCEEDED`` if too many wait.
         """
-        message = self._make_message(policy, principal, publication)
         due_at = self.wheel.seconds() + delay_s
+        message = self._make_message(policy, principal, publication, due_at)
         sender = source_of(principal.client_id, principal.username, policy.name)
         return self._judge(policy, principal, message).addCallback(self._schedule_durably, id, due_at, sender)
 
@@ -384,8 +384,9 @@ class Broker:
     def _publish_scheduled(self, message: Message) -> None:
         self.publish_message(message, message.source)
 
-    def _make_message(self, policy: Policy, principal: Principal, publication: Publication) -> Message:
-        message = publication.message(policy.mount_point, self.wheel.seconds())
+    @staticmethod
+    def _make_message(policy: Policy, principal: Principal, publication: Publication, at: float) -> Message:
+        message = publication.message(policy.mount_point, at)
         if message.retain:
             message.source = source_of(principal.client_id, principal.username, policy.name)
         return message

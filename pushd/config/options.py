@@ -397,6 +397,7 @@ OURS = (
     Option("routes_file", PATH, None, G, HUP, repeat=ONCE),
     Option("hot_topics", Integer(0, 5000, unit="topics"), 1000, G),
     Option("status_database", MySqlUrl(), None, G, repeat=ONCE),
+    Option("gateway_payload", Choice(("raw", "json")), "raw", G, HUP),
 )
 
 OPTIONS: tuple[Option, ...] = (

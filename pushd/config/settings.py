@@ -152,6 +152,7 @@ class Settings:
     redis_url: str | None = None  # None: accounts, friends and counts are in files of our own
     autosubscribe_file: str | None = None
     routes_file: str | None = None
+    gateway_payload: str = "raw"  # of a push, for MQTT subscribers: its text, or "json", ntfy's object
     hot_topics: int = 1000  # how many topics are counted one by one; 0: none
     status_database: str | None = None  # None: a file of our own
     warnings: tuple[str, ...] = ()  # to be logged: "conf/pushd.conf:12: retry_interval has no effect: ..."

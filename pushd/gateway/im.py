@@ -28,12 +28,12 @@ from typing import Any
 
 from pushd.broker.message import Message
 from pushd.broker.publication import Publication
-from pushd.gateway.api import Publisher, check_accepted
 from pushd.gateway.events import EventStream, Listening, Streams, feed
 from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.messages import new_id
 from pushd.gateway.pages import json_answer, json_app, json_object, quoted_text
 from pushd.gateway.problems import FORBIDDEN, TOPIC_INVALID, Problem, Refusal
+from pushd.gateway.publish import Publisher, check_accepted
 from pushd.gateway.request import GatewayRequest
 from pushd.im.envelope import (
     Envelope,

@@ -1,8 +1,21 @@
 """
-The message object: what a push is answered with, and what streams will carry, one JSON object a line.
+ntfy's message object, and what a message of MQTT has in its place.
 
-Field names and their order of importance are ntfy's; a field that is not set is left out. Fields that ntfy
-does not know are harmless to its clients, unlike in error objects.
+A topic is the same topic on both sides. A push reaches MQTT subscribers as its bare text, and what else was
+said about it as properties of version 5:
+
+    title, priority, tags, click, icon, actions, attachment, sequence_id     User Properties of these names
+    markdown                                                    the Content Type ``text/markdown``
+
+`tags` are parted by commas, `actions` and `attachment` are JSON. Whoever asks for it (``format=json``) sends
+the message object itself as the payload instead: then subscribers of version 3 learn it all, too.
+
+The way back is the same: a client of version 5 that publishes with these properties gives readers of streams
+a title and a priority. What does not mean anything is left out there, for streams tolerate nothing that is
+wrong: priorities from 1 to 5 and no others.
+
+Field names and their order are ntfy's; a field that is not set is left out. Fields that ntfy does not know
+are harmless to its clients, unlike in error objects.
 """
 
 from __future__ import annotations
@@ -10,16 +23,24 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from pushd.gateway.parameters import Parameters
+from pushd.broker.message import Message, PushMark
+from pushd.gateway.actions import actions_of_text
+from pushd.gateway.parameters import ICON, PRIORITIES, SEQUENCE_ID, Parameters
+from pushd.gateway.problems import Refusal
+from pushd.mqtt.codes import PropertyId
+from pushd.mqtt.packets import Properties
+
+MARKDOWN = "text/markdown"
 
 _LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # Each of the 256 byte values becomes a letter. 256 is no multiple of 62, so eight letters come up a little
 # more often; an id needs to be unique, not unguessable, and keeps over 71 of its 72 bits.
 _LETTER_OF_BYTE = (_LETTERS * 5)[:256]
 
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def new_id() -> str:
@@ -27,22 +48,62 @@ def new_id() -> str:
     return os.urandom(12).translate(_LETTER_OF_BYTE).decode("ascii")
 
 
-@dataclass(slots=True)
-class Message:
-    """An accepted push. `time` is in Unix seconds; `payload` is what MQTT subscribers get."""
+def properties_of(parameters: Parameters, attachment: Mapping[str, object] | None = None) -> Properties:
+    """What was said about a push, as it goes along with the message."""
+    said = {
+        "title": parameters.title,
+        "priority": str(parameters.priority or ""),
+        "tags": ",".join(parameters.tags),
+        "click": parameters.click,
+        "icon": parameters.icon,
+        "actions": to_json(parameters.actions) if parameters.actions else "",
+        "attachment": to_json(attachment) if attachment else "",
+        "sequence_id": parameters.sequence_id,
+    }
+    pairs = [(name, value) for name, value in said.items() if value]
+    properties: Properties = {PropertyId.USER_PROPERTY: pairs} if pairs else {}
+    if parameters.markdown:
+        properties[PropertyId.CONTENT_TYPE] = MARKDOWN
+    return properties
 
-    id: str
-    time: int
-    topic: str
-    payload: bytes
-    parameters: Parameters
 
-    def to_json(self) -> bytes:
-        """One line, ending in a newline."""
-        shown: dict[str, object] = {"id": self.id, "time": self.time, "event": "message", "topic": self.topic}
-        shown.update(self.parameters.shown())
-        shown.update(_as_text(self.payload))
-        return (_to_json(shown) + "\n").encode()
+def message_object(topic: str, message: Message, event: str = "message", until: int = 0) -> dict[str, Any]:
+    """
+    :param topic: as whoever reads this knows it, without the mount point.
+    :param message: that has a mark.
+    :param until: Unix seconds; when the archive forgets it, 0 for one that it does not have.
+    """
+    mark = message.push
+    assert mark is not None
+    if mark.as_json:
+        whole = _object_of(message.payload)
+        if whole is not None:
+            return {**whole, "topic": topic}
+    shown: dict[str, Any] = {"id": mark.id, "time": mark.at}
+    if until:
+        shown["expires"] = until
+    shown.update(event=event, topic=topic)
+    if message.properties:
+        shown.update(_said(message.properties))
+    if event == "message":
+        shown.update(_as_text(message.payload))
+    return shown
+
+
+def message_line(topic: str, message: Message, event: str = "message", until: int = 0) -> bytes:
+    """The same as it is written: one line of JSON, with its end."""
+    # A plugin or a client of version 5 may have put an escaped half of a character into some JSON.
+    return (to_json(message_object(topic, message, event, until)) + "\n").encode("utf-8", "replace")
+
+
+def as_json(topic: str, message: Message) -> bytes:
+    """A payload that is the message object."""
+    return to_json(message_object(topic, message)).encode()
+
+
+def marked_as_json(mark: PushMark) -> PushMark:
+    """The mark of the message that has such a payload."""
+    return mark._replace(as_json=True)
 
 
 def _as_text(payload: bytes) -> dict[str, str]:
@@ -51,3 +112,59 @@ def _as_text(payload: bytes) -> dict[str, str]:
         return {"message": payload.decode()}
     except UnicodeDecodeError:
         return {"message": base64.b64encode(payload).decode("ascii"), "encoding": "base64"}
+
+
+def _object_of(payload: bytes) -> dict[str, Any] | None:
+    """What `as_json` made; ``None`` if a plugin has made something else of it since."""
+    try:
+        loaded = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return loaded if isinstance(loaded, dict) and loaded.keys() >= {"id", "time", "event"} else None
+
+
+def _said(properties: Properties) -> dict[str, object]:
+    """The fields that the properties of a message stand for, as far as they mean anything."""
+    pairs: Any = properties.get(PropertyId.USER_PROPERTY, ())
+    said: dict[str, object] = {}
+    for name, value in pairs:
+        read = _FIELDS.get(name)
+        field = None if read is None or name in said else read(value)
+        if field:
+            said[name] = field
+    if properties.get(PropertyId.CONTENT_TYPE) == MARKDOWN:
+        said["content_type"] = MARKDOWN
+    return said
+
+
+def _actions(text: str) -> object:
+    try:
+        return list(actions_of_text(text))
+    except Refusal:
+        return None
+
+
+def _attachment(text: str) -> object:
+    """A name and a URL, at least; whoever publishes it by MQTT may say what it likes besides."""
+    try:
+        attachment = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(attachment, dict):
+        return None
+    shown = {name: value for name, value in attachment.items() if type(value) is _ATTACHMENT.get(name)}
+    return shown if {"name", "url"} <= shown.keys() else None
+
+
+_ATTACHMENT = {"name": str, "type": str, "url": str, "size": int, "expires": int}
+
+_FIELDS: dict[str, Callable[[str], object]] = {
+    "sequence_id": lambda text: text if SEQUENCE_ID.fullmatch(text) else None,
+    "title": str,
+    "priority": PRIORITIES.get,
+    "tags": lambda text: [tag for tag in map(str.strip, text.split(",")) if tag],
+    "click": str,
+    "icon": lambda text: text if ICON.fullmatch(text) else None,
+    "actions": _actions,
+    "attachment": _attachment,
+}

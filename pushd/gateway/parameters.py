@@ -39,6 +39,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "cache": ("x-cache", "cache"),
     "firebase": ("x-firebase", "firebase"),  # nothing is ever forwarded there: "no" is always obeyed
     "qos": ("x-qos", "qos"),
+    "ttl": ("x-ttl", "ttl"),
+    "format": ("x-format", "format"),
     "retain": ("x-retain", "retain"),
     "delay": ("x-delay", "delay", "x-at", "at", "x-in", "in"),
     "attach": ("x-attach", "attach", "a"),
@@ -61,7 +63,6 @@ NOT_OFFERED: dict[str, Problem] = {
     "attach": problems.ATTACHMENTS_OFF,
     "filename": problems.ATTACHMENTS_OFF,
     "template": problems.TEMPLATE_OFF,
-    "sequence_id": problems.SEQUENCE_OFF,
     "email": problems.EMAIL_OFF,
     "call": problems.CALL_OFF,
     "poll_id": problems.POLL_OFF,
@@ -79,7 +80,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URI = re.compile(
     r"[A-Za-z][-+.A-Za-z0-9]*:\S+"
 )  # of any scheme: ntfy's apps open mailto:, geo: and others too
-_WEB_URL = re.compile(r"https?://\S+", re.IGNORECASE)
+ICON = re.compile(r"https?://\S+", re.IGNORECASE)
+
+# As topics are: it stands behind one in a path.
+SEQUENCE_ID = re.compile(r"[-_A-Za-z0-9]{1,64}")
+
+MAX_TTL_DIGITS = 9  # of seconds: thirty years
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +102,12 @@ class Parameters:
     markdown: bool = False
     unifiedpush: bool = False
     delay: str = ""  # see `pushd.gateway.delays`, which knows what time it is
+    sequence_id: str = ""
+    keep: bool = True  # ntfy's ``cache``: also for those who do not listen at the moment
     qos: QoS = QoS.AT_LEAST_ONCE
     retain: bool = False
-
-    def shown(self) -> dict[str, object]:
-        """Those that a message object has fields for, if they were said."""
-        fields: dict[str, object] = {
-            "title": self.title,
-            "priority": self.priority,
-            "tags": self.tags,
-            "click": self.click,
-            "icon": self.icon,
-            "actions": self.actions,
-            "content_type": "text/markdown" if self.markdown else "",
-        }
-        return {name: value for name, value in fields.items() if value}
+    ttl_s: int | None = None  # how long it is worth being delivered; None: for ever
+    as_json: bool | None = None  # whether MQTT subscribers get the message object; None: as is configured
 
 
 NONE_SAID = Parameters()
@@ -208,13 +205,17 @@ def _checked(said: dict[str, object]) -> Parameters:
         priority=_priority(said.get("priority")),
         tags=_tags(said.get("tags")),
         click=_matching(_URI, _line(said.get("click")), problems.CLICK_INVALID),
-        icon=_matching(_WEB_URL, _line(said.get("icon")), problems.ICON_INVALID),
+        icon=_matching(ICON, _line(said.get("icon")), problems.ICON_INVALID),
         actions=_actions(said.get("actions")),
         markdown=_is_true(said.get("markdown")),
         unifiedpush=_is_true(said.get("unifiedpush")),
         delay=_delay(said.get("delay"), keep=_keeps(said)),
+        sequence_id=_matching(SEQUENCE_ID, _line(said.get("sequence_id")), problems.SEQUENCE_ID_INVALID),
+        keep=_keeps(said),
         qos=_qos(said.get("qos"), keep=_keeps(said)),
         retain=_retain(said.get("retain")),
+        ttl_s=_ttl(said.get("ttl")),
+        as_json=_format(said.get("format")),
     )
 
 
@@ -242,9 +243,9 @@ def _priority(value: object) -> int:
 
 
 def _tags(value: object) -> tuple[str, ...]:
-    """A list as it is, for a tag in JSON may hold a comma; a text is cut at its commas."""
-    tags = value if isinstance(value, list) else _line(value).split(",")
-    return tuple(tag for tag in (_line(tag).strip() for tag in tags) if tag)
+    """Parted by commas, which no tag can have in it; so it is with ntfy."""
+    text = ",".join(map(str, value)) if isinstance(value, list) else _line(value)
+    return tuple(tag for tag in map(str.strip, _line(text).split(",")) if tag)
 
 
 def _actions(value: object) -> tuple[Action, ...]:
@@ -278,6 +279,25 @@ def _retain(value: object) -> bool:
     if str(value).lower() not in TRUE | FALSE:
         raise Refusal(problems.RETAIN_INVALID)
     return _is_true(value)
+
+
+def _ttl(value: object) -> int | None:
+    """Seconds, as in a header of Web Push (RFC 8030 §5.2)."""
+    if value is None:
+        return None
+    digits = str(value)
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_TTL_DIGITS):
+        raise Refusal(problems.TTL_INVALID)
+    return int(digits)
+
+
+def _format(value: object) -> bool | None:
+    if value is None:
+        return None
+    try:
+        return {"raw": False, "json": True}[str(value).lower()]
+    except KeyError:
+        raise Refusal(problems.FORMAT_INVALID) from None
 
 
 def _qos(value: object, keep: bool) -> QoS:

@@ -12,8 +12,10 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pushd.broker.message import PushMark
 from pushd.broker.publication import Publication
 from pushd.gateway import problems
+from pushd.gateway.messages import properties_of
 from pushd.gateway.parameters import ALIASES, Headers, Parameters, Query, read_parameters
 from pushd.gateway.problems import Problem, Refusal
 from pushd.gateway.topics import topic_of_json
@@ -62,9 +64,11 @@ class Push:
     payload: bytes
     parameters: Parameters
 
-    def publication(self) -> Publication:
+    def publication(self, mark: PushMark) -> Publication:
         """The same for the broker."""
-        return Publication(self.topic, self.payload, self.parameters.qos, self.parameters.retain)
+        said = self.parameters
+        properties = properties_of(said) or None
+        return Publication(self.topic, self.payload, said.qos, said.retain, properties, said.ttl_s, mark)
 
 
 def push_of_text(topic: str, body: bytes, headers: Headers, query: Query) -> Push:

@@ -14,11 +14,12 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate
-from pushd.gateway.api import Publisher, Root
+from pushd.gateway.api import Root
 from pushd.gateway.channel import IDLE_S, GatewayChannel
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Guard
 from pushd.gateway.pages import MakePages, no_pages
+from pushd.gateway.publish import Publisher, PushPage
 from pushd.gateway.request import GatewayRequest
 
 log = Logger()
@@ -42,6 +43,7 @@ def make_site(
     delays: DelayRange = NTFYS_DELAYS,
     is_admin: Callable[[str], bool] = lambda username: False,
     make_pages: MakePages = no_pages,
+    sends_json: Callable[[], bool] = lambda: False,
 ) -> GatewaySite:
     """
     The factory for a listener with ``protocol http``.
@@ -59,9 +61,11 @@ def make_site(
     :param delays: how long a message may be held back.
     :param is_admin: whether this user may see and change everything; see `Guard.identify_admin`.
     :param make_pages: what is there beside pushes.
+    :param sends_json: see `PushPage`.
     """
     guard = Guard(authenticator, peer_certificate, peer_address, unreadable, is_admin)
-    root = Root(guard, publisher, healthy, now, delays, make_pages(guard))
+    push = PushPage(guard, publisher, now, delays, sends_json)
+    root = Root(push, healthy, make_pages(guard))
     return GatewaySite(root, reactor, connect_timeout_s, upgrades)
 
 

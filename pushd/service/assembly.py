@@ -34,6 +34,7 @@ from pushd.broker.message import Message
 from pushd.broker.policy import Policy
 from pushd.broker.publication import Publication
 from pushd.broker.tap import Tap, listen
+from pushd.broker.telling import tell
 from pushd.config.settings import LimitSettings, ListenerSettings, PluginSettings, SecuritySettings, Settings
 from pushd.mqtt.codes import ReasonCode, Version
 from pushd.plugins.loading import LoadedPlugin, load
@@ -75,10 +76,12 @@ class Office:
 
     :ivar is_admin: whether a user is named by ``admin_user``.
     :ivar make_pages: the pages, for the guard of one listener, and the broker as its callers see it.
+    :ivar sends_json: whether ``gateway_payload`` is ``json``.
     """
 
     is_admin: Callable[[str], bool]
     make_pages: Callable[[Guard, Publisher], Pages]
+    sends_json: Callable[[], bool] = lambda: False
 
 
 NO_OFFICE = Office(lambda username: False, lambda guard, publisher: {})
@@ -384,6 +387,7 @@ class Door:
                 upgrades={b"/mqtt": self._make_websocket_factory(broker)},
                 is_admin=self._office.is_admin,
                 make_pages=lambda guard: self._office.make_pages(guard, publisher),
+                sends_json=self._office.sends_json,
             )
         if self.settings.protocol == "websockets":
             return self._make_websocket_factory(broker)
@@ -434,6 +438,14 @@ class Publisher:
     ) -> Deferred[ReasonCode]:
         """See `pushd.broker.broker.Broker.schedule`."""
         return self._broker.schedule(self.policy, principal, publication, id, delay_s)
+
+    def tell(self, principal: Principal, publication: Publication, event: str) -> Deferred[ReasonCode]:
+        """See `pushd.broker.telling.tell`."""
+        return tell(self._broker, self.policy, principal, publication, event)
+
+    def keep_s(self, topic: str) -> int:
+        """See `pushd.broker.archive.Archive.keep_s`."""
+        return self._broker.archive.keep_s(self.policy.mount_point + topic)
 
     def listen(
         self,

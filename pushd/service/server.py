@@ -171,11 +171,14 @@ class Server(Service):
             healthy=lambda: self._store.failing is None,
             entrance=entrance,
             book=lambda: self.friends.book,
-            office=Office(self._is_admin, self._make_pages),
+            office=Office(self._is_admin, self._make_pages, self._sends_json),
         )
 
     def _is_admin(self, username: str) -> bool:
         return username in self._settings.admin_user
+
+    def _sends_json(self) -> bool:
+        return self._settings.gateway_payload == "json"
 
     def _make_pages(self, guard: Guard, publisher: Publisher) -> Pages:
         from pushd.service.pages import Desk, make_pages

@@ -54,6 +54,8 @@ class Press:
     publications: list[Publication] = field(default_factory=list)  # the same, whole
     scheduled: list[tuple[str, float]] = field(default_factory=list)  # id and delay, beside `published`
     principals: list[Principal] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)  # what readers were told, beside `published`
+    kept_for_s: int = 0
 
     def publish(self, principal: Principal, publication: Publication) -> Deferred[ReasonCode]:
         self.principals.append(principal)
@@ -64,6 +66,13 @@ class Press:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer if isinstance(self.answer, Deferred) else succeed(self.answer)
+
+    def keep_s(self, topic: str) -> int:
+        return self.kept_for_s
+
+    def tell(self, principal: Principal, publication: Publication, event: str) -> Deferred[ReasonCode]:
+        self.events.append(event)
+        return self.publish(principal, publication)
 
     def schedule(
         self, principal: Principal, publication: Publication, id: str, delay_s: float

@@ -1,0 +1,212 @@
+"""
+Pushing, in all of ntfy's spellings and in ours.
+
+    POST|PUT  /                           ntfy's JSON object
+    POST|PUT  /<topic>                    the body is the message; %2F in the topic is a level's end
+    GET       /<topic>/publish            the same for who can only open a URL; also send and trigger
+    POST|PUT  /<topic>/<sequence>         a message that takes the place of earlier ones of this sequence
+    PUT       /<topic>/<sequence>/clear   readers shall take those away; also read
+    DELETE    /<topic>/<sequence>         and forget them; one that is scheduled is not published
+    POST|PUT  /v1/publish/<mqtt/topic>    the body is the payload, byte for byte
+
+The answer is ntfy's message object, once all that must survive of the push is durable. This is the gateway's
+hot path, and so a plain resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.web.resource import Resource
+
+from pushd.broker.interfaces import Principal
+from pushd.broker.message import PushMark
+from pushd.broker.publication import Publication
+from pushd.gateway import problems
+from pushd.gateway.delays import DelayRange
+from pushd.gateway.guards import Guard
+from pushd.gateway.messages import as_json, marked_as_json, message_line, new_id
+from pushd.gateway.parameters import SEQUENCE_ID, Parameters
+from pushd.gateway.problems import OF_REASON_CODE, Refusal
+from pushd.gateway.pushes import Push, push_of_bytes, push_of_json, push_of_text
+from pushd.gateway.request import GatewayRequest
+from pushd.gateway.topics import topic_of_segment, topic_of_segments
+from pushd.mqtt.codes import ReasonCode
+
+# What stands behind a topic in a path.
+BY_GET = frozenset({b"publish", b"send", b"trigger"})
+CLEAR = frozenset({b"clear", b"read"})
+
+_ACCEPTED = frozenset({ReasonCode.SUCCESS, ReasonCode.NO_MATCHING_SUBSCRIBERS})
+
+
+class Publisher(Protocol):
+    """What pushing asks of the broker."""
+
+    def publish(self, principal: Principal, publication: Publication) -> Deferred[ReasonCode]:
+        """
+        Publish for `principal`, if it may.
+
+        :return: fires when the message is stored as durably as its QoS asks for, or with why it was refused.
+        """
+
+    def schedule(
+        self, principal: Principal, publication: Publication, id: str, delay_s: float
+    ) -> Deferred[ReasonCode]:
+        """
+        The same later, under an id by which it can be cancelled until then. `principal` must be allowed to
+        publish now.
+
+        :return: fires when it is certain that the message will be published, or with why it was refused.
+        """
+
+    def tell(self, principal: Principal, publication: Publication, event: str) -> Deferred[ReasonCode]:
+        """
+        Tell those who read the topic as a stream, now or later, what becomes of a sequence; the publication
+        has its id and no payload. What is scheduled of it is cancelled by ``message_delete``.
+
+        :return: as `publish`.
+        """
+
+    def keep_s(self, topic: str) -> int:
+        """How long the archive keeps what is pushed to a topic; 0 for not at all."""
+
+
+class PushPage(Resource):
+    """
+    Takes pushes, and answers with ntfy's message object.
+
+    :param now: Unix seconds.
+    :param sends_json: whether MQTT subscribers get message objects, unless a push says something else.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        guard: Guard,
+        publisher: Publisher,
+        now: Callable[[], float],
+        delays: DelayRange,
+        sends_json: Callable[[], bool] = lambda: False,
+    ) -> None:
+        super().__init__()
+        self._guard = guard
+        self._publisher = publisher
+        self._now = now
+        self._delays = delays
+        self._sends_json = sends_json
+
+    def render(self, request: GatewayRequest) -> int:
+        """
+        :raises Refusal: 40401, a method or path that is nothing.
+        """
+        if is_push(request):
+            return request.answer_with(self._publish(request))
+        event = event_of(request)
+        if event is None:
+            raise Refusal(problems.NOT_FOUND)
+        return request.answer_with(self._tell(request, event))
+
+    async def _publish(self, request: GatewayRequest) -> bytes:
+        caller = await self._guard.identify(request)
+        push = read_push(request)
+        if push.parameters.delay:
+            return await self._schedule(caller, push)
+        publication = self._publication(push, int(self._now()))
+        check_accepted(await self._publisher.publish(caller, publication))
+        return _answer(publication)
+
+    async def _schedule(self, caller: Principal, push: Push) -> bytes:
+        """As in ntfy, the time in the answer is that of the delivery."""
+        now = self._now()
+        due_at = self._delays.due_at(push.parameters.delay, now)
+        publication = self._publication(push, int(due_at))
+        assert publication.mark is not None
+        check_accepted(await self._publisher.schedule(caller, publication, publication.mark.id, due_at - now))
+        return _answer(publication)
+
+    async def _tell(self, request: GatewayRequest, event: str) -> bytes:
+        caller = await self._guard.identify(request)
+        topic, sequence_id = topic_of_segment(request.segments[0]), _sequence_id(request.segments[1])
+        push = Push(topic, b"", Parameters(sequence_id=sequence_id))
+        publication = push.publication(self._mark(push, int(self._now())))
+        check_accepted(await self._publisher.tell(caller, publication, event))
+        return _answer(publication, event)
+
+    def _publication(self, push: Push, at: int) -> Publication:
+        publication = push.publication(self._mark(push, at))
+        wanted = push.parameters.as_json
+        if not (self._sends_json() if wanted is None else wanted):
+            return publication
+        assert publication.mark is not None
+        payload = as_json(push.topic, publication.message("", 0))
+        return replace(publication, payload=payload, mark=marked_as_json(publication.mark))
+
+    def _mark(self, push: Push, at: int) -> PushMark:
+        return PushMark(new_id(), at, self._publisher.keep_s(push.topic) if push.parameters.keep else 0)
+
+
+def _answer(publication: Publication, event: str = "message") -> bytes:
+    mark = publication.mark
+    assert mark is not None
+    until = mark.at + mark.keep_s if mark.keep_s else 0
+    return message_line(publication.topic, publication.message("", 0), event, until)
+
+
+def is_push(request: GatewayRequest) -> bool:
+    """Whether somebody wants something published."""
+    segments = request.segments
+    if segments[:2] == [b"v1", b"publish"]:
+        return request.method in (b"POST", b"PUT")
+    if request.method == b"GET":
+        return len(segments) == 2 and segments[1] in BY_GET
+    named = len(segments) == 1 or all(segments)
+    return request.method in (b"POST", b"PUT") and len(segments) <= 2 and named
+
+
+def event_of(request: GatewayRequest) -> str | None:
+    """What readers of a topic are to do with a sequence; ``None`` if that is not what the request says."""
+    segments = request.segments
+    if request.method == b"DELETE" and len(segments) == 2:
+        return "message_delete"
+    if request.method == b"PUT" and len(segments) == 3 and segments[2] in CLEAR:
+        return "message_clear"
+    return None
+
+
+def read_push(request: GatewayRequest) -> Push:
+    """
+    :raises Refusal: it makes no sense.
+    """
+    headers, query, body = request.requestHeaders.getAllRawHeaders(), request.args, request.body
+    first, *others = request.segments
+    if first == b"v1" and others:
+        return push_of_bytes(topic_of_segments(others[1:]), body, headers, query)
+    if not first:
+        return push_of_json(body, headers, query)
+    push = push_of_text(topic_of_segment(first), body, headers, query)
+    if not others or request.method == b"GET":
+        return push
+    return replace(push, parameters=replace(push.parameters, sequence_id=_sequence_id(others[0])))
+
+
+def check_accepted(code: ReasonCode) -> None:
+    """
+    :raises Refusal: the broker did not take it.
+    """
+    if code not in _ACCEPTED:
+        raise Refusal(OF_REASON_CODE.get(code, problems.INTERNAL_ERROR))
+
+
+def _sequence_id(segment: bytes) -> str:
+    """
+    :raises Refusal: 40000, it is none.
+    """
+    text = segment.decode("latin-1")
+    if not SEQUENCE_ID.fullmatch(text):
+        raise Refusal(problems.SEQUENCE_ID_INVALID)
+    return text
