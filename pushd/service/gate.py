@@ -18,8 +18,8 @@ from twisted.logger import Logger
 
 from pushd.broker.counters import Counters
 from pushd.broker.limits import Limits
+from pushd.broker.pace import Pace, Paces
 from pushd.transports.addresses import plain_host
-from pushd.transports.pace import Pace
 
 log = Logger()
 
@@ -40,9 +40,6 @@ LATE_PAUSE_S = 1.0
 
 # The longest that a connection is held back for its address. More would only pile up.
 MAX_HOLD_S = 5.0
-
-# Addresses whose pace is remembered; about 2 MB.
-MAX_ADDRESSES = 10_000
 
 # The same reason for a pause is given once in so many seconds.
 TELL_EVERY_S = 10.0
@@ -66,7 +63,7 @@ class Gate:
         self._limits = limits
         self._seconds = seconds
         self._pace = Pace()
-        self._paces: dict[bytes, Pace] = {}  # by network
+        self._paces = Paces()  # by network
         self._closed_until = 0.0
         self._told_at: dict[str, float] = {}  # reason -> when it was last logged
         self.counters = counters
@@ -141,27 +138,12 @@ class Gate:
         if not rate or _is_loopback(host):
             return 0.0
         now = self._seconds()
-        pace = self._pace_of(host, now)
+        pace = self._paces.of(_network(host), now)
         wait_s = pace.wait_s(now, BURST_S)
         if wait_s > MAX_HOLD_S:
             return None
         pace.take(1, now, rate)
         return wait_s
-
-    def _pace_of(self, host: str, now: float) -> Pace:
-        network = _network(host)
-        pace = self._paces.get(network)
-        if pace is None:
-            if len(self._paces) >= MAX_ADDRESSES:
-                self._forget_rested(now)
-            pace = self._paces[network] = Pace()
-        return pace
-
-    def _forget_rested(self, now: float) -> None:
-        """Make room: of those who rested nothing is lost, and looking at all of them must be worth it."""
-        self._paces = {network: pace for network, pace in self._paces.items() if not pace.is_rested(now)}
-        if len(self._paces) > MAX_ADDRESSES // 2:
-            self._paces.clear()
 
 
 class Entrance:

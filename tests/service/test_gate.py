@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.counters import Counters
 from pushd.broker.limits import Limits
-from pushd.service import gate as gates
+from pushd.broker.pace import Paces
 from pushd.service.gate import BURST_S, LATE_PAUSE_S, MAX_HOLD_S, SPARE_FILES, STARVED_PAUSE_S, Entrance, Gate
 from tests.service.notes import Notes
 
@@ -160,7 +160,7 @@ class AddressTests(GateTestCase):
 
     def test_what_is_remembered_is_bounded(self) -> None:
         """A million addresses cost no more than ten thousand; who floods is remembered meanwhile."""
-        self.patch(gates, "MAX_ADDRESSES", 100)
+        self.gate._paces = Paces(max_kept=100)
         self.come(200)
         for number in range(3000):
             self.gate.turn_s(f"10.0.{number // 256}.{number % 256}")
