@@ -121,7 +121,7 @@ class Internet:
         client = self.reactor.tcpClients[number]
         protocol = client[2].buildProtocol(None)
         transport = StringTransport()
-        protocol.makeConnection(transport)
+        protocol.makeConnection(transport)  # type: ignore[union-attr]
         return transport, protocol
 
 

@@ -1,0 +1,352 @@
+"""
+What ``POST /v1/push`` is told: a JSON object, read to the letter.
+
+    {
+      "targets": {"topics": ["alerts/#"], "users": ["anna"], "clients": ["dev-7"], "all": true},
+      "topic": "alerts/fire",         as devices see it; may be left out where "topics" are names themselves
+      "message": "Fire!",             or "payload_base64": what is no text
+      "title": "...", "priority": 5, "tags": ["fire"], "click": "https://...", "icon": "https://...",
+      "actions": [...], "markdown": true, "sequence_id": "...",             as in ntfy's message object
+      "properties": {"zone": "B"},    User Properties of MQTT 5, beside those
+      "qos": 1, "retain": false, "ttl": 3600, "format": "raw", "cache": true,
+      "collapse_key": "score",        takes the place of what a device has not been sent yet
+      "deliver_at": 1893456000,       or a text: RFC 3339, or ntfy's words for a delay
+      "receipt": true, "webhook": "https://..."
+    }
+
+A field that nobody knows is refused, and so is a value that is nearly right: whoever spelt "ttl" wrongly
+would find out weeks later. Each mistake has words of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pushd.broker.message import PushMark
+from pushd.broker.publication import Publication
+from pushd.gateway import problems
+from pushd.gateway.messages import properties_of
+from pushd.gateway.parameters import Parameters, read_parameters
+from pushd.gateway.problems import Problem, Refusal
+from pushd.gateway.pushes import MESSAGE_LIMIT_BYTES
+from pushd.gateway.topics import check_topic
+from pushd.mqtt.codes import PropertyId
+from pushd.mqtt.topics import is_valid_filter
+from pushd.mqtt.wire import text_fault
+
+MAX_TARGETS = 1000  # names in one push, of all sorts together
+MAX_PROPERTIES = 64
+# Of all that goes along with a message: as much as an HTTP request may say in its headers.
+MAX_PROPERTIES_BYTES = 16_384
+MAX_COLLAPSE_KEY_LETTERS = 64
+MAX_TTL_S = 999_999_999  # thirty years; as ``ttl`` in a header
+
+Fields = Mapping[str, Any]
+
+# What a field's value must be; `bool` is no number here. Those that need a closer look have it below.
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "targets": ((dict,), "an object"),
+    "topic": ((str,), "a text"),
+    "message": ((str,), "a text"),
+    "payload_base64": ((str,), "a text"),
+    "title": ((str,), "a text"),
+    "priority": ((int, str), "1 to 5 or a name"),
+    "tags": ((list,), "a list of texts"),
+    "click": ((str,), "a text"),
+    "icon": ((str,), "a text"),
+    "actions": ((list,), "a list"),
+    "markdown": ((bool,), "true or false"),
+    "sequence_id": ((str,), "a text"),
+    "properties": ((dict,), "an object of texts"),
+    "qos": ((int,), "0, 1 or 2"),
+    "retain": ((bool,), "true or false"),
+    "ttl": ((int,), f"seconds, 0 to {MAX_TTL_S}"),
+    "format": ((str,), "raw or json"),
+    "cache": ((bool,), "true or false"),
+    "collapse_key": ((str,), "a text"),
+    "deliver_at": ((int, str), "Unix seconds or a text"),
+    "receipt": ((bool,), "true or false"),
+    "webhook": ((str,), "a URL"),
+}
+_TARGETS = ("topics", "users", "clients")
+
+# What `read_parameters` knows under the same name, and looks at in the same way as elsewhere.
+_PARAMETERS = (
+    "title", "priority", "tags", "click", "icon", "actions", "markdown", "sequence_id", "qos", "retain",
+    "ttl", "format", "cache",
+)  # fmt: skip
+
+_COLLAPSE_KEY = re.compile(r"[^\x00-\x1f\x7f]+")
+_SHOWN_NAME = re.compile(r"[-_A-Za-z0-9]{1,32}")
+
+BODY_INVALID = Problem(40024, "invalid request: body must be a JSON object")
+NO_TARGETS = Problem(40000, "invalid request: targets must name topics, users or clients, or say all")
+TOO_MANY_TARGETS = Problem(40000, f"invalid request: more than {MAX_TARGETS} targets")
+ALL_INVALID = Problem(40000, "invalid request: targets.all must be true or false")
+TOPIC_MISSING = Problem(
+    40000, "invalid request: topic is missing: only targets.topics without wildcards have one"
+)
+PAYLOAD_INVALID = Problem(40000, "invalid request: either message or payload_base64")
+BASE64_INVALID = Problem(40000, "invalid request: payload_base64 is no base64")
+PROPERTIES_INVALID = Problem(
+    40000, f"invalid request: properties must be at most {MAX_PROPERTIES} names with texts"
+)
+PROPERTY_IS_FIELD = Problem(40000, "invalid request: properties must not be named as fields are")
+PROPERTIES_TOO_LARGE = Problem(
+    40000, f"invalid request: title, tags, properties and so on take more than {MAX_PROPERTIES_BYTES} bytes"
+)
+COLLAPSE_KEY_INVALID = Problem(
+    40000, f"invalid request: collapse_key must be 1 to {MAX_COLLAPSE_KEY_LETTERS} letters of one line"
+)
+RETAIN_WITHOUT_TOPIC = Problem(40000, "invalid request: retain is for topics without wildcards alone")
+
+
+class Addressed(NamedTuple):
+    """
+    Whom a push is for.
+
+    :ivar topics: names, or filters for whoever has subscribed to what they cover.
+    """
+
+    topics: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    everybody: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest:
+    """
+    One push that was asked for, checked as far as that needs no clock and nobody else.
+
+    :ivar topic: as devices see it; empty where each of `targets.topics` is one.
+    :ivar pairs: User Properties beside those of `parameters`.
+    :ivar deliver_at: as it was said; see `pushd.gateway.delays`.
+    """
+
+    targets: Addressed
+    topic: str
+    payload: bytes
+    parameters: Parameters
+    pairs: tuple[tuple[str, str], ...] = ()
+    collapse_key: str = ""
+    deliver_at: str = ""
+    receipt: bool = False
+    webhook: str = ""
+
+    def publication(self, mark: PushMark) -> Publication:
+        """The same for the broker, on `topic`."""
+        said = self.parameters
+        properties = properties_of(said)
+        if self.pairs:
+            listed: Any = properties.setdefault(PropertyId.USER_PROPERTY, [])
+            listed.extend(self.pairs)
+        return Publication(
+            self.topic, self.payload, said.qos, said.retain, properties or None, said.ttl_s, mark
+        )
+
+
+def read_json(body: bytes) -> Any:
+    """
+    :raises Refusal: 40024, it is no JSON, or says what no UTF-8 can.
+    """
+    try:
+        text = body.decode()
+        loaded = json.loads(text)
+        if "\\ud" in text.lower():  # an escape may spell a lone surrogate
+            json.dumps(loaded, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise Refusal(BODY_INVALID) from None
+    return loaded
+
+
+def read_push_request(fields: Any) -> PushRequest:
+    """
+    :param fields: what JSON said.
+    :raises Refusal: 40000, 40024, and what parameters are refused with: `read_parameters`, `check_topic`.
+    """
+    if not isinstance(fields, dict):
+        raise Refusal(BODY_INVALID)
+    _check_fields(fields)
+    said = {name: value for name, value in fields.items() if value is not None}
+    targets = _targets(said)
+    request = PushRequest(
+        targets=targets,
+        topic=_topic(said, targets),
+        payload=_payload(said),
+        parameters=_parameters(said),
+        pairs=_pairs(said.get("properties", {})),
+        collapse_key=_collapse_key(said),
+        deliver_at=str(said.get("deliver_at", "")),
+        receipt=said.get("receipt", False),
+        webhook=said.get("webhook", ""),
+    )
+    _check_whole(request)
+    return request
+
+
+def _check_fields(fields: Fields) -> None:
+    for name, value in fields.items():
+        if name not in _TYPES:
+            raise Refusal(_unknown(name))
+        types, wanted = _TYPES[name]
+        if value is not None and (
+            not isinstance(value, types) or (type(value) is bool and bool not in types)
+        ):
+            raise Refusal(Problem(40000, f"invalid request: {name} must be {wanted}"))
+
+
+def _unknown(name: str, within: str = "") -> Problem:
+    """The name is the caller's own, and shown only if it is one that nobody could mistake for markup."""
+    shown = f" {within}{name}" if _SHOWN_NAME.fullmatch(name) else ""
+    return Problem(40000, f"invalid request: unknown field{shown}")
+
+
+# Whom it is for
+
+
+def _targets(said: Fields) -> Addressed:
+    """Without "targets", the topic is the only one."""
+    named = said.get("targets")
+    if named is None:
+        return Addressed(topics=(check_topic(said.get("topic", "")),))
+    for name in named.keys() - {*_TARGETS, "all"}:
+        raise Refusal(_unknown(name, "targets."))
+    lists = [_names(name, named.get(name)) for name in _TARGETS]
+    if sum(map(len, lists)) > MAX_TARGETS:
+        raise Refusal(TOO_MANY_TARGETS)
+    everybody = named.get("all") or False
+    if not isinstance(everybody, bool):
+        raise Refusal(ALL_INVALID)
+    if not any(lists) and not everybody:
+        raise Refusal(NO_TARGETS)
+    topics, users, clients = lists
+    for filter in topics:
+        if filter.startswith("$") or not is_valid_filter(filter):
+            raise Refusal(problems.TOPIC_INVALID)
+    return Addressed(topics, users, clients, everybody)
+
+
+def _names(name: str, listed: object) -> tuple[str, ...]:
+    """Each once, in the order in which they were said."""
+    if listed is None:
+        return ()
+    if not isinstance(listed, list) or not all(map(_is_name, listed)):
+        raise Refusal(Problem(40000, f"invalid request: targets.{name} must be a list of names"))
+    return tuple(dict.fromkeys(listed))
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != "" and text_fault(value) is None
+
+
+def has_wildcard(topic: str) -> bool:
+    """Whether it stands for more than itself."""
+    return "+" in topic or "#" in topic
+
+
+def _topic(said: Fields, targets: Addressed) -> str:
+    if "topic" in said:
+        return check_topic(said["topic"])
+    if targets.users or targets.clients or targets.everybody or any(map(has_wildcard, targets.topics)):
+        raise Refusal(TOPIC_MISSING)
+    return ""
+
+
+# What it says
+
+
+def _payload(said: Fields) -> bytes:
+    """Byte for byte, also none at all: with "retain" that clears a topic, as in MQTT."""
+    if ("message" in said) == ("payload_base64" in said):
+        raise Refusal(PAYLOAD_INVALID)
+    if "message" in said:
+        payload: bytes = said["message"].encode()
+    else:
+        try:
+            payload = base64.b64decode(said["payload_base64"], validate=True)
+        except (binascii.Error, ValueError):  # the latter for letters that are not ASCII
+            raise Refusal(BASE64_INVALID) from None
+    if len(payload) > MESSAGE_LIMIT_BYTES:
+        raise Refusal(problems.MESSAGE_TOO_LARGE)
+    return payload
+
+
+def _parameters(said: Fields) -> Parameters:
+    if not all(isinstance(tag, str) for tag in said.get("tags", ())):
+        raise Refusal(Problem(40000, "invalid request: tags must be a list of texts"))
+    if not 0 <= said.get("ttl", 0) <= MAX_TTL_S:
+        raise Refusal(problems.TTL_INVALID)
+    return read_parameters((), {}, {name: said[name] for name in _PARAMETERS if name in said})
+
+
+def _pairs(properties: Fields) -> tuple[tuple[str, str], ...]:
+    if len(properties) > MAX_PROPERTIES:
+        raise Refusal(PROPERTIES_INVALID)
+    for name, value in properties.items():
+        if name in _TYPES:
+            raise Refusal(PROPERTY_IS_FIELD)
+        if not _is_name(name) or not isinstance(value, str) or text_fault(value) is not None:
+            raise Refusal(PROPERTIES_INVALID)
+    return tuple(properties.items())
+
+
+def _collapse_key(said: Fields) -> str:
+    key: str | None = said.get("collapse_key")
+    if key is None:
+        return ""
+    if len(key) > MAX_COLLAPSE_KEY_LETTERS or not _COLLAPSE_KEY.fullmatch(key):
+        raise Refusal(COLLAPSE_KEY_INVALID)
+    return key
+
+
+def _check_whole(request: PushRequest) -> None:
+    """What no field can say for itself."""
+    properties = request.publication(PushMark("", 0)).properties or {}
+    pairs: Any = properties.get(PropertyId.USER_PROPERTY, ())
+    if sum(len(text.encode()) for pair in pairs for text in pair) > MAX_PROPERTIES_BYTES:
+        raise Refusal(PROPERTIES_TOO_LARGE)
+    if request.parameters.retain and (request.targets != Addressed(request.targets.topics)):
+        raise Refusal(RETAIN_WITHOUT_TOPIC)
+    if request.parameters.retain and any(map(has_wildcard, request.targets.topics)):
+        raise Refusal(RETAIN_WITHOUT_TOPIC)
+
+
+# A batch
+
+MAX_BATCH = 1000
+# In all of a batch: what one push may have ten times over.
+MAX_BATCH_TARGETS = 10 * MAX_TARGETS
+
+BATCH_INVALID = Problem(40024, 'invalid request: body must be a list of pushes, or {"pushes": [...]}')
+BATCH_TOO_LONG = Problem(40000, f"invalid request: more than {MAX_BATCH} pushes")
+BATCH_TARGETS = Problem(40000, f"invalid request: more than {MAX_BATCH_TARGETS} targets in a batch")
+
+
+def read_batch(body: bytes) -> list[Any]:
+    """
+    :return: what `read_push_request` reads, of each push: so each can be refused for itself.
+    :raises Refusal: 40000 or 40024, the batch as a whole makes no sense.
+    """
+    loaded = read_json(body)
+    listed = loaded.get("pushes") if isinstance(loaded, dict) and loaded.keys() == {"pushes"} else loaded
+    if not isinstance(listed, list):
+        raise Refusal(BATCH_INVALID)
+    if len(listed) > MAX_BATCH:
+        raise Refusal(BATCH_TOO_LONG)
+    if sum(map(_target_count, listed)) > MAX_BATCH_TARGETS:
+        raise Refusal(BATCH_TARGETS)
+    return listed
+
+
+def _target_count(fields: object) -> int:
+    targets = fields.get("targets") if isinstance(fields, dict) else None
+    if not isinstance(targets, dict):
+        return 1
+    return sum(len(listed) for listed in targets.values() if isinstance(listed, list))
