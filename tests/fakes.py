@@ -19,7 +19,7 @@ from pushd.broker.interfaces import (
     Principal,
     Verdict,
 )
-from pushd.broker.records import Record, SavedMessages, SavedState
+from pushd.broker.records import Kept, KeptQuery, Record, SavedMessages, SavedState
 from pushd.mqtt.codes import ReasonCode
 from pushd.storage.memory import MemoryStore
 
@@ -83,6 +83,12 @@ class HeldStore:
 
     def load_messages(self, client_id: str) -> Deferred[SavedMessages]:
         return self.barrier().addCallback(lambda _: self._memory.load_messages(client_id))
+
+    def find_kept(self, query: KeptQuery) -> Deferred[list[Kept]]:
+        return self.barrier().addCallback(lambda _: self._memory.find_kept(query))
+
+    def kept_number(self, id: str) -> Deferred[int | None]:
+        return self.barrier().addCallback(lambda _: self._memory.kept_number(id))
 
     def record(self, record: Record) -> None:
         self.pending = True

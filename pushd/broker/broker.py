@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -17,9 +16,11 @@ from twisted.logger import Logger
 
 from pushd.broker import records
 from pushd.broker.admission import Admission
-from pushd.broker.census import Census, Waiting
+from pushd.broker.archive import Archive
+from pushd.broker.census import Census, Gauges, Waiting
 from pushd.broker.client import Client
 from pushd.broker.counters import Counters
+from pushd.broker.durable import WhenDurable
 from pushd.broker.forwarding import Delivery, deliveries
 from pushd.broker.hooks import Decision
 from pushd.broker.interfaces import (
@@ -35,6 +36,7 @@ from pushd.broker.interfaces import (
 )
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message, Source, source_of
+from pushd.broker.notes import Notes
 from pushd.broker.policy import Policy
 from pushd.broker.pressure import Pressure
 from pushd.broker.publication import Publication
@@ -54,20 +56,6 @@ from pushd.mqtt.packets import Connect, SubscriptionRequest
 from pushd.mqtt.topics import is_valid_name, split_shared
 
 
-class Gauges(NamedTuple):
-    """What there is right now, as opposed to what was counted since the start."""
-
-    clients_connected: int
-    clients_total: int  # sessions, with a client or kept without one
-    subscriptions: int  # without the shared ones
-    shared_subscriptions: int
-    retained_messages: int
-    stored_messages: int  # retained, queued and in flight; one that many sessions wait for counts for each
-    stored_bytes: int  # of their payloads
-    unsent_packets: int  # that peers have not taken yet, as far as we know
-    unsent_bytes: int  # of these
-
-
 class Broker:
     """
     :ivar sessions: all of them, by client id.
@@ -79,6 +67,9 @@ class Broker:
     :ivar companion: has at hand what access rules ask about users, if they ask.
     :ivar subscriber: who makes subscriptions that no client asks for; ``None`` for nobody.
     :ivar scheduled: the messages that are to be published later.
+    :ivar archive: what was said on topics lately, for those who were not there.
+    :ivar notes: small facts that must survive.
+    :ivar when_durable: calls something when all that was recorded before is durable.
     """
 
     _log = Logger()
@@ -101,12 +92,17 @@ class Broker:
         # Any reactor can do it with a timer; ours (`pushd.service.reactor`) does it for less.
         at_turn_end = getattr(clock, "call_at_turn_end", None) or partial(clock.callLater, 0)
         self.turn = Turn(at_turn_end, store, self.counters)
+        self.when_durable = WhenDurable(store, at_turn_end)
         self.wheel = TimingWheel(clock, seconds or clock.seconds)
         self.pressure = Pressure(self.wheel, self.turn)
         self.routing: IRoutingRules | None = None
         self.router = Router(self)
         self.retained = RetainedMessages(store, self.wheel, lambda: self.limits)
         self.replays = Replays(self)
+        self.archive = Archive(
+            store, self.wheel, self.counters, lambda: self.limits, clock.seconds, self.router.forget_routes
+        )
+        self.notes = Notes(store, self.wheel, clock.seconds)
         self._soon = partial(clock.callLater, 0)
         self.scheduled = Schedule(
             self.wheel,
@@ -295,6 +291,8 @@ class Broker:
         route = self.router.route(message.topic)
         if route.ruled:
             return self._publish_by_rules(message, sender)
+        if message.push is not None:
+            self.archive.keep(message)
         self._retain(message)
         route.publish(message, sender)
         return ReasonCode.SUCCESS if route.targets else ReasonCode.NO_MATCHING_SUBSCRIBERS
@@ -302,6 +300,7 @@ class Broker:
     def _publish_by_rules(self, message: Message, sender: Principal | None) -> ReasonCode:
         parts = self._deliveries(message, sender)
         for each, targets in parts:
+            self.archive.keep(each)
             self._retain(each)
             self.router.route(each.topic).publish_in_part(targets, each, sender)
         if parts:
@@ -445,6 +444,10 @@ class Broker:
         matters = message.qos > 0 or message.retain
         if matters and not (self.has_place(message, sender) and self.can_retain(message, sender)):
             return ReasonCode.QUOTA_EXCEEDED
+        if message.push is not None and message.push.keep_s:
+            matters = True
+            if self.store.failing is not None:
+                return ReasonCode.QUOTA_EXCEEDED
         self.counters.publish_received += 1
         self.counters.publish_bytes_received += len(message.payload)
         code = self.publish_message(message, sender)
@@ -647,6 +650,8 @@ class Broker:
             self.wheel.add(session)
         for will in list(state.wills.values()):
             self._restore_will(will, policy)
+        self.archive.restore(state)
+        self.notes.restore(state.notes.values())
         self.scheduled.restore(state.scheduled.values())
         self.wheel.start()
         self._store_watch.start()

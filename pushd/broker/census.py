@@ -14,6 +14,20 @@ from twisted.internet.defer import Deferred
 from pushd.broker.session import Session
 
 
+class Gauges(NamedTuple):
+    """What there is right now, as opposed to what was counted since the start."""
+
+    clients_connected: int
+    clients_total: int  # sessions, with a client or kept without one
+    subscriptions: int  # without the shared ones
+    shared_subscriptions: int
+    retained_messages: int
+    stored_messages: int  # retained, queued and in flight; one that many sessions wait for counts for each
+    stored_bytes: int  # of their payloads
+    unsent_packets: int  # that peers have not taken yet, as far as we know
+    unsent_bytes: int  # of these
+
+
 class Waiting(NamedTuple):
     """
     :ivar messages: queued or in flight; one that many sessions wait for counts for each.

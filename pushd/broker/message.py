@@ -9,6 +9,7 @@ nothing is encoded again. What differs between subscribers (QoS, RETAIN, subscri
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,6 +43,17 @@ class Source(NamedTuple):
 
 # One bridge may retain a million messages: they all have the same.
 source_of = lru_cache(maxsize=1024)(Source)
+
+
+_LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# Each value of a byte becomes a letter. 256 is no multiple of 62, so that eight of them come up a little more
+# often: an id must be nobody else's, but it is no secret.
+_LETTER_OF_BYTE = (_LETTERS * 5)[:256]
+
+
+def new_push_id() -> str:
+    """12 of ``[A-Za-z0-9]``."""
+    return os.urandom(12).translate(_LETTER_OF_BYTE).decode("ascii")
 
 
 class PushMark(NamedTuple):

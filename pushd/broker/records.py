@@ -188,7 +188,7 @@ class Kept:
 
     :ivar number: its place in the order of all that was ever kept, from 1.
     :ivar id: 12 of ``[A-Za-z0-9]``. One push may be kept more than once, by its topics.
-    :ivar at: Unix seconds.
+    :ivar at: Unix seconds; never less than that of what was kept before.
     :ivar until: Unix seconds; from then on it is not there any more.
     :ivar event: ``message``; or what somebody wants done with earlier ones, ``message_clear`` or
         ``message_delete``.
@@ -200,6 +200,11 @@ class Kept:
     until: int
     message: Message
     event: str = "message"
+
+    @property
+    def minute(self) -> int:
+        """When that many minutes are over (since 1970), so is it."""
+        return -(-self.until // 60)
 
 
 @dataclass(slots=True)
@@ -297,7 +302,8 @@ class SavedState:
     wills: dict[str, WillSet] = field(default_factory=dict)  # by client id
     scheduled: dict[str, MessageScheduled] = field(default_factory=dict)  # by id
     last_kept: int = 0  # the highest number that the archive has; the next one is higher
-    kept_count: int = 0
+    last_kept_at: int = 0  # its time
+    kept_by_minute: dict[int, int] = field(default_factory=dict)  # how many, by `Kept.minute`
     notes: dict[tuple[str, str], Note] = field(default_factory=dict)  # by kind and key
 
 
@@ -306,11 +312,11 @@ class KeptQuery:
     """
     What is wanted of the archive.
 
-    :ivar topics: names, mount point included: on any of these.
+    :ivar topics: names, mount point included: on any of these; empty: on any at all.
     :ivar after: only what has a higher number.
     :ivar since: Unix seconds; only what was said then or later.
-    :ivar latest: only the last of each topic.
-    :ivar limit: at most so many: the first ones.
+    :ivar latest: only the last of each of these topics.
+    :ivar limit: at most so many, or as many as are not too large together: the first ones.
     """
 
     topics: tuple[str, ...]
@@ -318,3 +324,8 @@ class KeptQuery:
     since: int = 0
     latest: bool = False
     limit: int = 1000
+
+    def wants(self, kept: Kept) -> bool:
+        """Whether something is of these topics, and new enough."""
+        on_topic = not self.topics or kept.message.topic in self.topics
+        return on_topic and kept.number > self.after and kept.at >= self.since

@@ -63,8 +63,8 @@ class Route:
 
     :ivar fresh: cleared when something changed that could concern it; who finds it cleared asks the router.
     :ivar name: the topic name as it stands in a PUBLISH: two bytes of length, then UTF-8.
-    :ivar ruled: whether routing rules concern the topic, so that each message is looked at: `targets` are not
-        all that there is to it (`pushd.broker.forwarding`).
+    :ivar ruled: whether each message is looked at: routing rules concern the topic, so that `targets` are not all
+        that there is to it (`pushd.broker.forwarding`), or the archive does.
     """
 
     __slots__ = (
@@ -186,11 +186,14 @@ class Router:
         if route is None:
             if len(self._routes) >= self.MAX_ROUTES:
                 self.forget_routes()
-            rules = self._broker.routing
-            route = Route(topic, self._targets(topic), rules is not None and rules.concern(topic))
+            route = Route(topic, self._targets(topic), self._ruled(topic))
             self._routes.set(topic, route)
             self._looks_left += self.LOOKS_PER_ROUTE
         return route
+
+    def _ruled(self, topic: str) -> bool:
+        rules = self._broker.routing
+        return (rules is not None and rules.concern(topic)) or self._broker.archive.concerns(topic)
 
     def subscribe(self, subscription: Subscription) -> None:
         """From now on, matching messages go to this subscription, too."""

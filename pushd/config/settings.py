@@ -123,6 +123,8 @@ class LimitSettings:
     retain_available: bool = True
     max_retained_messages: int = 1_000_000
     max_retained_bytes: int = 1_073_741_824  # topic names and properties included
+    cache_duration: int = 43_200  # seconds that a push is kept in the archive
+    max_kept_messages: int = 1_000_000  # that the archive has
     global_max_clients: int = -1  # sessions, with a client or kept; negative is no limit
     global_max_connections: int = -1  # clients connected at once; negative is no limit
     memory_limit: int = 0  # bytes of resident memory

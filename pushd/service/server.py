@@ -23,7 +23,7 @@ from twisted.python.util import switchUID
 
 from pushd import __version__
 from pushd.broker.broker import Broker
-from pushd.broker.broker import Gauges as BrokerGauges
+from pushd.broker.census import Gauges as BrokerGauges
 from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
 from pushd.people.interfaces import PeopleUnavailable

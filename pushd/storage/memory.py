@@ -6,6 +6,7 @@ It applies each record at once, so what it would give back can be looked at at a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ class MemoryStore:
     """
     :ivar state: what is recorded so far, but for what sessions know of their messages: see `load`.
     :ivar messages: of each session, by client id.
+    :ivar kept: what the archive has, by number.
     """
 
     failing: str | None = None
@@ -29,16 +31,29 @@ class MemoryStore:
     def __init__(self) -> None:
         self.state = r.SavedState()
         self.messages: dict[str, r.SavedMessages] = {}
+        self.kept: dict[int, r.Kept] = {}
         self.pending = False
 
     def load(self) -> r.SavedState:
         for client_id, session in self.state.sessions.items():
             _outline(session, self.messages[client_id])
+        self.state.kept_by_minute = dict(Counter(kept.minute for kept in self.kept.values()))
         return self.state
 
     def load_messages(self, client_id: str) -> r.SavedMessages:
         kept = self.messages.get(client_id, _NOTHING)
         return r.SavedMessages(dict(kept.queued), dict(kept.inflight), set(kept.received))
+
+    def find_kept(self, query: r.KeptQuery) -> list[r.Kept]:
+        found = [kept for kept in self.kept.values() if query.wants(kept)]
+        if query.latest:
+            found = sorted(
+                {kept.message.topic: kept for kept in found}.values(), key=lambda kept: kept.number
+            )
+        return found[: query.limit]
+
+    def kept_number(self, id: str) -> int | None:
+        return next((kept.number for kept in self.kept.values() if kept.id == id), None)
 
     def record(self, record: r.Record) -> None:
         self.pending = True
@@ -163,6 +178,27 @@ def _will_cleared(store: MemoryStore, record: r.WillCleared) -> None:
     store.state.wills.pop(record.client_id, None)
 
 
+def _kept(store: MemoryStore, record: r.MessageKept) -> None:
+    store.kept[record.kept.number] = record.kept
+    store.state.last_kept, store.state.last_kept_at = record.kept.number, record.kept.at
+
+
+def _kept_forgotten(store: MemoryStore, record: r.KeptForgotten) -> None:
+    store.kept.pop(record.number, None)
+
+
+def _kept_expired(store: MemoryStore, record: r.KeptExpired) -> None:
+    store.kept = {number: kept for number, kept in store.kept.items() if kept.until > record.now}
+
+
+def _noted(store: MemoryStore, record: r.NoteSet) -> None:
+    store.state.notes[record.note.kind, record.note.key] = record.note
+
+
+def _note_cleared(store: MemoryStore, record: r.NoteCleared) -> None:
+    store.state.notes.pop((record.kind, record.key), None)
+
+
 _APPLY: dict[type, Callable[[MemoryStore, Any], None]] = {
     r.SessionOpened: _opened,
     r.SessionLeft: _left,
@@ -184,4 +220,9 @@ _APPLY: dict[type, Callable[[MemoryStore, Any], None]] = {
     r.ScheduleEnded: _schedule_ended,
     r.WillSet: _will_set,
     r.WillCleared: _will_cleared,
+    r.MessageKept: _kept,
+    r.KeptForgotten: _kept_forgotten,
+    r.KeptExpired: _kept_expired,
+    r.NoteSet: _noted,
+    r.NoteCleared: _note_cleared,
 }

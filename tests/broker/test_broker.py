@@ -6,7 +6,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker import records
-from pushd.broker.broker import Broker, Gauges
+from pushd.broker.broker import Broker
+from pushd.broker.census import Gauges
 from pushd.broker.interfaces import Access, Credentials, Verdict
 from pushd.broker.limits import Limits
 from pushd.broker.policy import Policy

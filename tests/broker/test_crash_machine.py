@@ -13,8 +13,10 @@ whoever waits for ever, and the accounts must balance.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ from zope.interface import implementer
 from pushd.broker.interfaces import IStore
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message
-from pushd.broker.records import Record, SavedMessages, SavedState
+from pushd.broker.records import Kept, KeptQuery, Record, SavedMessages, SavedState
 from pushd.mqtt.codes import PropertyId, QoS, ReasonCode, Version
 from pushd.mqtt.packets import (
     Packet,
@@ -65,7 +67,7 @@ class LateStore:
         self.failing: str | None = None
         self.is_broken = False
         self._barriers: list[tuple[int, Deferred[None]]] = []
-        self._reads: list[tuple[int, str, Deferred[SavedMessages]]] = []
+        self._reads: list[tuple[int, Callable[[], Any], Deferred[Any]]] = []
 
     @property
     def pending(self) -> bool:
@@ -75,7 +77,16 @@ class LateStore:
         return self._disk.load()
 
     def load_messages(self, client_id: str) -> Deferred[SavedMessages]:
-        self._reads.append((self._cut(), client_id, Deferred()))
+        return self._read_later(partial(self._disk.load_messages, client_id))
+
+    def find_kept(self, query: KeptQuery) -> Deferred[list[Kept]]:
+        return self._read_later(partial(self._disk.find_kept, query))
+
+    def kept_number(self, id: str) -> Deferred[int | None]:
+        return self._read_later(partial(self._disk.kept_number, id))
+
+    def _read_later(self, read: Callable[[], Any]) -> Deferred[Any]:
+        self._reads.append((self._cut(), read, Deferred()))
         return self._reads[-1][2]
 
     def record(self, record: Record) -> None:
@@ -117,11 +128,11 @@ class LateStore:
             self._barriers.pop(0)[1].callback(None)
 
     def read(self, count: int) -> None:
-        """So many sessions are given what the disk has of their messages."""
+        """So many of those who asked are given what the disk has."""
         due = [read for read in self._reads if read[0] <= self.durable][:count]
         self._reads = [read for read in self._reads if read not in due]
-        for _, client_id, result in due:
-            result.callback(self._disk.load_messages(client_id))
+        for _, read, result in due:
+            result.callback(read())
 
     def crash(self, unheard: int) -> LateStore:
         """:return: what the next process finds: perhaps some commits more than this one was told of."""
