@@ -19,6 +19,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from pushd.gateway import problems
+from pushd.gateway.openapi import BOOLEAN, described, record
 from pushd.gateway.pages import Pages, json_app
 from pushd.gateway.parameters import TRUE
 from pushd.gateway.problems import Refusal
@@ -82,6 +83,7 @@ class VersionOne:
         self._healthy = healthy
 
     @app.route("/health", methods=["GET"])
+    @described("Whether what is pushed can be stored", answer=record(["healthy"], healthy=BOOLEAN), open=True)
     def health(self, request: GatewayRequest) -> bytes:
         """For probes and load balancers, without a login: it names no file, and the log says more."""
         if self._healthy():

@@ -27,6 +27,7 @@ from pushd.broker.client import Client
 from pushd.broker.session import Session, Subscription
 from pushd.gateway import problems
 from pushd.gateway.guards import Guard
+from pushd.gateway.openapi import BOOLEAN, described, integer, listed, one_of, or_null, record, text
 from pushd.gateway.pages import begin_behind, json_answer, json_app, page_limit, quoted_text
 from pushd.gateway.parameters import TRUE
 from pushd.gateway.problems import Refusal
@@ -44,6 +45,25 @@ Soon: TypeAlias = "Callable[[Callable[[], None]], object]"
 log = Logger()
 
 
+_CLIENT = record(
+    ["client_id", "username", "connected"],
+    client_id=text(),
+    username=or_null(text()),
+    connected=BOOLEAN,
+    address=or_null(text()),
+    listener=text(),
+    queued_messages=integer(),
+    queued_bytes=integer(),
+)
+_CLIENTS = record(["clients", "next"], clients=listed(_CLIENT), next=or_null(text("What `after` wants")))
+_KICKED = record(["disconnected", "session_ended"], disconnected=BOOLEAN, session_ended=BOOLEAN)
+_LIST_QUERY = {
+    "after": text("A client id: begin behind it"),
+    "limit": integer(minimum=1, maximum=1000),
+    "connected": one_of("yes", "no"),
+}
+
+
 class ClientPages:
     """
     :param now: Unix seconds.
@@ -58,6 +78,7 @@ class ClientPages:
         self._soon = soon
 
     @app.route("/clients", methods=["GET"])
+    @described("Who is connected, or has a session, for administrators", query=_LIST_QUERY, answer=_CLIENTS)
     async def listing(self, request: GatewayRequest) -> bytes:
         """
         :raises Refusal: 40000; 40301 for anybody but an administrator, as below.
@@ -71,6 +92,7 @@ class ClientPages:
         return json_answer(request, {"clients": list(map(summary, sessions)), "next": next_after})
 
     @app.route("/clients/<client_id>", methods=["GET"])
+    @described("One client, with its subscriptions, for administrators", answer=_CLIENT)
     async def one(self, request: GatewayRequest, client_id: str) -> bytes:
         """
         :raises Refusal: 40401, there is no such session.
@@ -84,6 +106,11 @@ class ClientPages:
         return json_answer(request, told)
 
     @app.route("/clients/<client_id>", methods=["DELETE"])
+    @described(
+        "Disconnect a client, for administrators",
+        query={"session": one_of("yes", "no", about="yes: end its session, too")},
+        answer=_KICKED,
+    )
     async def kick(self, request: GatewayRequest, client_id: str) -> bytes:
         """
         The answer comes when the end of a session is durable.

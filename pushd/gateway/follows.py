@@ -17,12 +17,17 @@ from collections.abc import Callable
 
 from pushd.gateway import problems
 from pushd.gateway.guards import Guard
+from pushd.gateway.openapi import BOOLEAN, described, listed, record, text
 from pushd.gateway.pages import json_answer, json_app
 from pushd.gateway.problems import Refusal
 from pushd.gateway.request import GatewayRequest
 from pushd.gateway.users import asked, user_of_path
 from pushd.people.interfaces import IPeople
 from pushd.people.names import check_username
+
+_FOLLOWS = record(["username", "follows"], username=text(), follows=listed(text()), mutual=listed(text()))
+_FOLLOW = record(["username", "follows"], username=text(), follows=text(), mutual=BOOLEAN)
+_DONE = record(["success"], success=BOOLEAN)
 
 
 class FollowPages:
@@ -39,6 +44,7 @@ class FollowPages:
         self._people = people
 
     @app.route("/users/<user>/follows", methods=["GET"])
+    @described("Whom a user follows", answer=_FOLLOWS)
     async def listing(self, request: GatewayRequest, user: str) -> bytes:
         username = await self._identify(request, user)
         friends = await asked(self._people().friends(username))
@@ -52,6 +58,7 @@ class FollowPages:
         )
 
     @app.route("/users/<user>/follows/<other>", methods=["GET"])
+    @described("Whether a user follows another", answer=_FOLLOW)
     async def show(self, request: GatewayRequest, user: str, other: str) -> bytes:
         username, followed = await self._identify(request, user), _name(other)
         friends = await asked(self._people().friends(username))
@@ -62,12 +69,14 @@ class FollowPages:
         )
 
     @app.route("/users/<user>/follows/<other>", methods=["PUT"])
+    @described("Follow somebody", answer=_DONE)
     async def put(self, request: GatewayRequest, user: str, other: str) -> bytes:
         username, followed = await self._identify(request, user), _name(other)
         is_new = await asked(self._people().follow(username, followed))
         return json_answer(request, {"success": True}, 201 if is_new else 200)
 
     @app.route("/users/<user>/follows/<other>", methods=["DELETE"])
+    @described("Follow somebody no longer", answer=_DONE)
     async def delete(self, request: GatewayRequest, user: str, other: str) -> bytes:
         username, followed = await self._identify(request, user), _name(other)
         if not await asked(self._people().unfollow(username, followed)):
@@ -78,9 +87,9 @@ class FollowPages:
         """
         Whose page it is, if it is the caller's, or the caller an administrator.
 
-        :raises Refusal: as `Guard.identify_user`; 40301 for everybody else.
+        :raises Refusal: as `Guard.identify_in_full`; 40301 for everybody else.
         """
-        caller = await self._guard.identify_user(request)
+        caller = await self._guard.identify_in_full(request)
         username = _name(user)
         if username != caller.username and not self._guard.is_admin(caller):
             raise Refusal(problems.FORBIDDEN)

@@ -23,6 +23,7 @@ from twisted.internet.defer import Deferred
 
 from pushd.gateway import problems
 from pushd.gateway.guards import Guard
+from pushd.gateway.openapi import described, integer, listed, one_of, record, text
 from pushd.gateway.pages import json_answer, json_app
 from pushd.gateway.problems import Problem, Refusal
 from pushd.gateway.request import GatewayRequest
@@ -39,6 +40,10 @@ class HotTopics(Protocol):
         """:return: fires with what the answer is to say."""
 
 
+_HOT = record(["by", "topics"], by=text(), window=text(), topics=listed(record()))
+_HOT_QUERY = {"by": one_of(*BY), "window": one_of(*WINDOWS), "n": integer(minimum=1, maximum=MOST)}
+
+
 class HotTopicPages:
     """Below ``/v1/topics``."""
 
@@ -50,6 +55,7 @@ class HotTopicPages:
         self._hot_topics = hot_topics
 
     @app.route("/topics/hot", methods=["GET"])
+    @described("The hottest topics, for administrators", query=_HOT_QUERY, answer=_HOT)
     async def hot(self, request: GatewayRequest) -> bytes:
         await self._guard.identify_admin(request)
         by = _one_of(BY, request.argument(b"by"), problems.HOT_BY_INVALID)

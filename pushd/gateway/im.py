@@ -31,6 +31,7 @@ from pushd.broker.publication import Publication
 from pushd.gateway.events import EventStream, Listening, Streams, feed
 from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.messages import new_id
+from pushd.gateway.openapi import EVENTS, described, integer, listed, record, text
 from pushd.gateway.pages import json_answer, json_app, json_object, quoted_text
 from pushd.gateway.problems import FORBIDDEN, TOPIC_INVALID, Problem, Refusal
 from pushd.gateway.publish import Publisher, check_accepted
@@ -48,6 +49,15 @@ from pushd.im.envelope import (
     to_enum,
 )
 from pushd.im.topics import inbox
+
+_SENT = record(["id", "topic", "time"], id=text(), topic=text(), time=integer("Unix seconds"))
+_MESSAGE = record(
+    about="Either a text or a content",
+    text=text(),
+    content=listed(record(["ty"], ty=integer(), co={})),
+    kind=integer(minimum=0, maximum=15),
+    media=integer(minimum=0, maximum=15),
+)
 
 
 class ImPages:
@@ -72,6 +82,7 @@ class ImPages:
         self._now = now
 
     @app.route("/im/<namespace>/<uid>", methods=["POST"])
+    @described("Send somebody an instant message", body=_MESSAGE, answer=_SENT)
     async def send(self, request: GatewayRequest, namespace: str, uid: str) -> bytes:
         """
         :raises Refusal: 40009 for names that are no levels of a topic, 40000 and 40024 for a body that is no
@@ -88,6 +99,7 @@ class ImPages:
         return json_answer(request, {"id": new_id(), "topic": topic, "time": time_s})
 
     @app.route("/im/<namespace>/<uid>/sse", methods=["GET"])
+    @described("The instant messages that come for the caller", answers=EVENTS)
     async def listen(self, request: GatewayRequest, namespace: str, uid: str) -> None:
         """
         :raises Refusal: 40301 for anybody else's messages, unless the caller is an administrator, or if the

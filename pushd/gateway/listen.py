@@ -18,6 +18,7 @@ from typing import Any
 from pushd.broker.message import Message
 from pushd.gateway.events import Listening, Streams, feed
 from pushd.gateway.guards import Guard
+from pushd.gateway.openapi import EVENTS, described, text
 from pushd.gateway.pages import json_app
 from pushd.gateway.problems import TOPIC_INVALID, Refusal
 from pushd.gateway.request import GatewayRequest
@@ -41,6 +42,9 @@ class ListenPage:
         self._now = now
 
     @app.route("/listen", methods=["GET"])
+    @described(
+        "What is published, as it comes", query={"filter": text("A topic filter of MQTT")}, answers=EVENTS
+    )
     async def listen(self, request: GatewayRequest) -> None:
         """
         :raises Refusal: 40009 for what is no topic filter, 40301 where the caller may not listen, 42903.

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from twisted.internet.defer import Deferred
 
 from pushd.gateway.guards import Guard
+from pushd.gateway.openapi import described, listed, record, text
 from pushd.gateway.pages import json_answer, json_app
 from pushd.gateway.request import GatewayRequest
 
@@ -31,6 +32,11 @@ class RuleFile:
     text: str
 
 
+_FILES = record(
+    ["files"], files=listed(record(["option", "path", "text"], option=text(), path=text(), text=text()))
+)
+
+
 class RulePages:
     """``/v1/rules``."""
 
@@ -42,6 +48,7 @@ class RulePages:
         self._read = read
 
     @app.route("/rules", methods=["GET"])
+    @described("The rules that the server goes by, for administrators", answer=_FILES)
     async def rules(self, request: GatewayRequest) -> bytes:
         """All of them, in the order of `pushd.conf`."""
         await self._guard.identify_admin(request)

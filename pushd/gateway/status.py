@@ -24,6 +24,7 @@ from pushd.gateway import problems
 from pushd.gateway.events import Streams
 from pushd.gateway.guards import Guard
 from pushd.gateway.history_query import Query, read_query
+from pushd.gateway.openapi import BOOLEAN, EVENTS, described, integer, listed, record, text
 from pushd.gateway.pages import Pages, json_answer, json_app
 from pushd.gateway.problems import Refusal
 from pushd.gateway.request import GatewayRequest
@@ -71,6 +72,29 @@ def status_pages(guard: Guard, status: Status, streams: Streams) -> Pages:
     return pages
 
 
+_STATUS = record(
+    ["time", "figures", "dropped"],
+    time=integer("Unix seconds; of the last sample"),
+    version=text(),
+    healthy=BOOLEAN,
+    figures=record(about="Those of the last sample"),
+    dropped=record(about="Messages that subscribers did not get since the start, by reason"),
+)
+_HISTORY = record(
+    ["step", "columns", "rows", "dropped"],
+    step=integer("Seconds"),
+    columns=listed(text()),
+    rows=listed(listed({})),
+    dropped=listed(listed({})),
+)
+_HISTORY_QUERY = {
+    "from": text("A time, or how long ago: -1h"),
+    "to": text("The same; now if it is not said"),
+    "step": text("10s, 1min, 1h or a multiple of such"),
+    "columns": text("Names of figures, parted by commas"),
+}
+
+
 class StatusPages:
     """Below ``/v1/status``."""
 
@@ -85,6 +109,7 @@ class StatusPages:
         self._now = now
 
     @app.route("/status", methods=["GET"])
+    @described("The last sample and the totals since the start, for administrators", answer=_STATUS)
     async def status(self, request: GatewayRequest) -> bytes:
         """
         ``{"time": …, "version": …, "healthy": …, "figures": {NAME: …}, "dropped": {REASON: …}, …}``
@@ -96,6 +121,7 @@ class StatusPages:
         return json_answer(request, self._status.now())
 
     @app.route("/status/sse", methods=["GET"])
+    @described("The same with each sample, for administrators", answers=EVENTS)
     async def events(self, request: GatewayRequest) -> None:
         """An event for each sample, every ten seconds; its data is what ``/v1/status`` says."""
         caller = await self._guard.identify_admin(request)
@@ -105,6 +131,7 @@ class StatusPages:
         await stream.until_over()
 
     @app.route("/status/history", methods=["GET"])
+    @described("What samples were before, for administrators", query=_HISTORY_QUERY, answer=_HISTORY)
     async def history(self, request: GatewayRequest) -> bytes:
         """
         ``{"step": 60, "columns": ["time", "samples", NAME, …], "rows": [[…], …], "dropped": [[…], …]}``
@@ -135,6 +162,7 @@ class ReadyPage:
         self._status = status
 
     @app.route("/ready", methods=["GET"])
+    @described("Whether clients may be sent here", answer=record(["ready"], ready=BOOLEAN), open=True)
     def ready(self, request: GatewayRequest) -> bytes:
         """Without a login. 503 until what was stored is loaded and all plugins run, and from a stop on."""
         ready = self._status.ready
@@ -151,6 +179,7 @@ class MetricsPage:
         self._status = status
 
     @app.route("/", methods=["GET"], strict_slashes=False)
+    @described("Figures for Prometheus", answers="text/plain")
     async def metrics(self, request: GatewayRequest) -> bytes:
         """
         Prometheus' text format. Scrapers without a login are common, and the figures name nobody; a listener

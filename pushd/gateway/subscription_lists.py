@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 
 from pushd.gateway import problems
 from pushd.gateway.guards import Guard
+from pushd.gateway.openapi import BOOLEAN, closed, described, integer, listed, record, text
 from pushd.gateway.pages import json_answer, json_app, json_object
 from pushd.gateway.problems import Refusal
 from pushd.gateway.request import GatewayRequest
@@ -30,6 +31,12 @@ DEFAULT_QOS = 1
 
 # Filters of one user: each of its sessions gets them all, and a user may fill the list by itself.
 MAX_LISTED = 1000
+
+
+_ONE = record(["filter", "qos"], filter=text(), qos=integer(minimum=0, maximum=2))
+_LIST = record(["username", "subscriptions"], username=text(), subscriptions=listed(_ONE))
+_DONE = record(["success"], success=BOOLEAN)
+_QOS = closed(record(qos=integer(minimum=0, maximum=2)))
 
 
 class SubscriptionListPages:
@@ -46,6 +53,7 @@ class SubscriptionListPages:
         self._people = people
 
     @app.route("/users/<user>/subscriptions", methods=["GET"])
+    @described("What a user is subscribed to by the server", answer=_LIST)
     async def listing(self, request: GatewayRequest, user: str) -> bytes:
         username = await self._identify(request, user)
         listed = sorted((await self._listed(username)).items())
@@ -53,6 +61,7 @@ class SubscriptionListPages:
         return json_answer(request, {"username": username, "subscriptions": subscriptions})
 
     @app.route("/users/<user>/subscriptions/<filter>", methods=["GET"])
+    @described("One of these subscriptions", answer=_ONE)
     async def show(self, request: GatewayRequest, user: str, filter: str) -> bytes:
         username, filter = await self._identify(request, user), _filter(filter)
         listed = await self._listed(username)
@@ -61,6 +70,7 @@ class SubscriptionListPages:
         return json_answer(request, {"username": username, "filter": filter, "qos": listed[filter]})
 
     @app.route("/users/<user>/subscriptions/<filter>", methods=["PUT"])
+    @described("Subscribe a user", body=_QOS, body_required=False, answer=_DONE)
     async def put(self, request: GatewayRequest, user: str, filter: str) -> bytes:
         username, filter, qos = await self._identify(request, user), _filter(filter), _qos(request)
         listed = await self._listed(username)
@@ -71,6 +81,7 @@ class SubscriptionListPages:
         return json_answer(request, {"success": True}, 201 if is_new else 200)
 
     @app.route("/users/<user>/subscriptions/<filter>", methods=["DELETE"])
+    @described("Subscribe a user no longer", answer=_DONE)
     async def delete(self, request: GatewayRequest, user: str, filter: str) -> bytes:
         username, filter = await self._identify(request, user), _filter(filter)
         if not await asked(self._people().remove_subscription(username, filter)):
@@ -84,9 +95,9 @@ class SubscriptionListPages:
         """
         Whose page it is, if it is the caller's, or the caller an administrator.
 
-        :raises Refusal: as `Guard.identify_user`; 40301 for everybody else, 40000 for what is no name.
+        :raises Refusal: as `Guard.identify_in_full`; 40301 for everybody else, 40000 for what is no name.
         """
-        caller = await self._guard.identify_user(request)
+        caller = await self._guard.identify_in_full(request)
         username = user_of_path(user)
         if username != caller.username and not self._guard.is_admin(caller):
             raise Refusal(problems.FORBIDDEN)

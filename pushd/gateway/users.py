@@ -22,6 +22,7 @@ from twisted.web.resource import IResource, Resource
 
 from pushd.gateway import problems
 from pushd.gateway.guards import Guard
+from pushd.gateway.openapi import BOOLEAN, closed, described, integer, listed, or_null, record, text
 from pushd.gateway.pages import Quoted, json_answer, json_app, json_object, path_text, quoted_text
 from pushd.gateway.problems import Refusal
 from pushd.gateway.request import GatewayRequest
@@ -97,6 +98,16 @@ class Wanted:
         return cls(_password(body.get("password")), enabled)
 
 
+_USER = record(["username", "enabled"], username=text(), enabled=BOOLEAN, created_at=integer("Unix seconds"))
+_USERS = record(["users", "next"], users=listed(_USER), next=or_null(text("What `after` wants")))
+_WANTED = closed(record(password=text(), enabled=BOOLEAN, about="One of the two, or both"))
+_DONE = record(["success"], success=BOOLEAN)
+_LIST_QUERY = {
+    "after": text("A user name: begin behind it"),
+    "limit": integer(minimum=1, maximum=MAX_LIMIT),
+}
+
+
 class AccountPages:
     """
     The pages of accounts.
@@ -122,6 +133,7 @@ class AccountPages:
         self._now = now
 
     @app.route("/users", methods=["GET"])
+    @described("Accounts, for administrators", query=_LIST_QUERY, answer=_USERS)
     async def listing(self, request: GatewayRequest) -> bytes:
         await self._guard.identify_admin(request)
         after, limit = _text(request.argument(b"after")), _limit(request.argument(b"limit"))
@@ -133,6 +145,7 @@ class AccountPages:
         )
 
     @app.route("/users/<user>", methods=["GET"])
+    @described("One account, for administrators", answer=_USER)
     async def show(self, request: GatewayRequest, user: str) -> bytes:
         await self._guard.identify_admin(request)
         account = await asked(self._people().account(user_of_path(user)))
@@ -141,6 +154,7 @@ class AccountPages:
         return json_answer(request, _shown(account))
 
     @app.route("/users/<user>", methods=["PUT"])
+    @described("Make or change an account, for administrators", body=_WANTED, answer=_DONE)
     async def put(self, request: GatewayRequest, user: str) -> bytes:
         await self._guard.identify_admin(request)
         username, wanted = user_of_path(user), Wanted.of(json_object(request))
@@ -166,6 +180,7 @@ class AccountPages:
         return Account(username, password_hash, enabled, old.created_at)
 
     @app.route("/users/<user>", methods=["DELETE"])
+    @described("Remove an account, for administrators", answer=_DONE)
     async def delete(self, request: GatewayRequest, user: str) -> bytes:
         await self._guard.identify_admin(request)
         if not await asked(self._people().remove_account(user_of_path(user))):

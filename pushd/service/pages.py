@@ -12,19 +12,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
+from pushd import __version__
 from pushd.broker.broker import Broker
 from pushd.config.settings import Settings
+from pushd.gateway.api import VersionOne
 from pushd.gateway.clients import ClientPages, Soon
-from pushd.gateway.console import Console
+from pushd.gateway.console import console
 from pushd.gateway.events import Streams
+from pushd.gateway.explorer import explorer
 from pushd.gateway.follows import FollowPages
 from pushd.gateway.guards import Guard
 from pushd.gateway.hot import HotTopicPages, HotTopics
 from pushd.gateway.im import ImPages
 from pushd.gateway.listen import ListenPage
+from pushd.gateway.openapi import OpenApiPage, pages_of
 from pushd.gateway.pages import Quoted
+from pushd.gateway.push_operations import PAGES
 from pushd.gateway.rules import RuleFile, RulePages
-from pushd.gateway.status import Status, status_pages
+from pushd.gateway.status import MetricsPage, ReadyPage, Status, StatusPages, status_pages
 from pushd.gateway.subscription_lists import SubscriptionListPages
 from pushd.gateway.users import AccountPages, UserPages
 from pushd.service.accounts import AccountLogins
@@ -68,7 +73,9 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
     streams = Streams()
     return {
         **status_pages(guard, desk.status, streams),
-        b"console": Console(),
+        b"console": console(),
+        b"docs": explorer(),
+        b"openapi.json": openapi(),
         b"v1/clients": Quoted(_resource(ClientPages(guard, desk.broker, time.time, desk.soon))),
         b"v1/im": Quoted(_resource(ImPages(guard, publisher, publisher, streams, time.time))),
         b"v1/listen": _resource(ListenPage(guard, publisher, streams, time.time)),
@@ -82,6 +89,16 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
         b"v1/topics": _resource(HotTopicPages(guard, desk.hot_topics)),
         b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
     }
+
+
+def openapi() -> OpenApiPage:
+    """What all of it takes and answers."""
+    klein = (
+        StatusPages, ReadyPage, VersionOne, ClientPages, ImPages, ListenPage, AccountPages, FollowPages,
+        SubscriptionListPages, HotTopicPages, RulePages,
+    )  # fmt: skip
+    pages = [page for each in klein for page in pages_of(each.app)]
+    return OpenApiPage([*PAGES, *pages_of(MetricsPage.app, "/metrics"), *pages], __version__)
 
 
 def _resource(pages: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.gateway.console import Console
+from pushd.gateway.console import console
 from tests.gateway.callers import Answer, Caller
 
 FOLDER = Path(__file__).parents[2] / "pushd" / "gateway" / "console"
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[2] / "pushd" / "gateway" / "console"
 
 class ConsoleTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.caller = Caller(make_pages=lambda guard: {b"console": Console()})
+        self.caller = Caller(make_pages=lambda guard: {b"console": console()})
 
     def get(self, path: str, headers: str = "") -> Answer:
         return self.caller.request("GET", path, headers=headers)

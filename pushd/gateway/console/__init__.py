@@ -1,91 +1,10 @@
-"""
-The page to look at: ``/console``, and what it is made of below it.
-
-The files beside this module, as they are: no build step, nothing from elsewhere. They hold no data and are
-open to all; what they show comes from ``/v1``, which asks who is there. `POLICY` lets the page load its own
-files and ask its own server, and nothing else, whatever anybody manages to write into it.
-"""
+"""The page to look at: ``/console``. What it is made of is beside this module."""
 
 from __future__ import annotations
 
-from hashlib import sha256
-from importlib.resources import files
-from typing import TYPE_CHECKING
-
-from twisted.web.http import CACHED
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
-
-from pushd.gateway import problems
-from pushd.gateway.problems import Refusal
-from pushd.gateway.request import GatewayRequest
-
-if TYPE_CHECKING:
-    from importlib.abc import Traversable
-
-POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-    b" base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
-TYPES = {
-    "html": b"text/html; charset=utf-8",
-    "css": b"text/css; charset=utf-8",
-    "js": b"text/javascript; charset=utf-8",
-    "svg": b"image/svg+xml",
-}
+from pushd.gateway.static_files import StaticFiles
 
 
-class Console(Resource):
-    """``/console`` itself is the page; each of its other files has its name below it."""
-
-    isLeaf = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        found = [each for each in files(__name__).iterdir() if _ending(each) in TYPES]
-        self._files = {each.name.encode(): _File(each) for each in found}
-
-    def render(self, request: GatewayRequest) -> int:
-        """
-        :raises Refusal: 40401, there is no such file.
-        """
-        path = request.postpath or []
-        if path == [b""]:  # the names in the page begin at the root
-            request.answer(b"", 301, b"Location: ../console\r\n")
-            return NOT_DONE_YET
-        file = self._files.get(b"/".join(path) or b"index.html")
-        if file is None or request.method not in (b"GET", b"HEAD"):
-            raise Refusal(problems.NOT_FOUND)
-        file.answer(request)
-        return NOT_DONE_YET
-
-
-class _File:
-    """One file, read at the start."""
-
-    def __init__(self, file: Traversable) -> None:
-        self._type = TYPES[_ending(file)]
-        self._body = file.read_bytes()
-        self._etag = b'"%s"' % sha256(self._body).hexdigest()[:16].encode()
-
-    def answer(self, request: GatewayRequest) -> None:
-        body = request.prepared(self._body)
-        for name, value in (
-            (b"Content-Type", self._type),
-            (b"Content-Security-Policy", POLICY),
-            (b"X-Content-Type-Options", b"nosniff"),
-            (b"Referrer-Policy", b"no-referrer"),
-            (b"Cache-Control", b"no-cache"),  # ask again each time; that costs 304 and no body
-        ):
-            request.responseHeaders.setRawHeaders(name, [value])
-        request.responseHeaders.removeHeader(b"Access-Control-Allow-Origin")
-        if request.setETag(self._etag) is CACHED:
-            request.responseHeaders.removeHeader(b"Content-Length")
-        elif request.method != b"HEAD":
-            request.write(body)
-        request.finish()
-
-
-def _ending(file: Traversable) -> str:
-    return file.name.rpartition(".")[2]
+def console() -> StaticFiles:
+    """``/console`` and the files below it."""
+    return StaticFiles(__name__, b"console")
