@@ -17,7 +17,7 @@ from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate
 from pushd.gateway.api import Root
 from pushd.gateway.channel import IDLE_S, GatewayChannel
 from pushd.gateway.delays import DelayRange
-from pushd.gateway.guards import Guard
+from pushd.gateway.guards import Guard, Reception
 from pushd.gateway.pages import MakePages, no_pages
 from pushd.gateway.publish import Publisher, PushPage
 from pushd.gateway.request import GatewayRequest
@@ -42,6 +42,7 @@ def make_site(
     now: Callable[[], float] = time.time,
     delays: DelayRange = NTFYS_DELAYS,
     is_admin: Callable[[str], bool] = lambda username: False,
+    reception: Reception | None = None,
     make_pages: MakePages = no_pages,
     sends_json: Callable[[], bool] = lambda: False,
 ) -> GatewaySite:
@@ -60,10 +61,11 @@ def make_site(
     :param now: Unix seconds, for message objects and delays.
     :param delays: how long a message may be held back.
     :param is_admin: whether this user may see and change everything; see `Guard.identify_admin`.
+    :param reception: what counts beside names and passwords; see `Guard`.
     :param make_pages: what is there beside pushes.
     :param sends_json: see `PushPage`.
     """
-    guard = Guard(authenticator, peer_certificate, peer_address, unreadable, is_admin)
+    guard = Guard(authenticator, peer_certificate, peer_address, unreadable, is_admin, reception)
     push = PushPage(guard, publisher, now, delays, sends_json)
     root = Root(push, healthy, make_pages(guard))
     return GatewaySite(root, reactor, connect_timeout_s, upgrades)
