@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_network
 
 from pushd.config.errors import BadValue, NotYet, quoted
 
@@ -188,6 +188,35 @@ class FilePath(Text):
         if " #" not in text:
             return ""
         return f"all of {quoted(text.strip(BLANKS))} is the path: a comment needs a line of its own"
+
+
+@dataclass(frozen=True, slots=True)
+class Network(Kind):
+    """Where somebody may be: an address, a network of them, or ``unix`` for any Unix socket."""
+
+    notation = "ADDRESS[/BITS]|unix"
+
+    def read(self, text: str) -> str:
+        word = first_word(text)
+        if word == "unix":
+            return word
+        try:
+            return str(ip_network(word))
+        except ValueError as problem:
+            raise BadValue(f"{quoted(word)} is no network: {problem}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderName(Kind):
+    """The name of an HTTP header (RFC 9110 §5.1)."""
+
+    notation = "NAME"
+
+    def read(self, text: str) -> str:
+        word = first_word(text)
+        if re.fullmatch(r"[-!#$%&'*+.^_`|~0-9A-Za-z]{1,100}", word) is None:
+            raise BadValue(f"{quoted(word)} is no name of a header")
+        return word
 
 
 class Secret(str):

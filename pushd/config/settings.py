@@ -123,6 +123,8 @@ class LimitSettings:
     retain_available: bool = True
     max_retained_messages: int = 1_000_000
     max_retained_bytes: int = 1_073_741_824  # topic names and properties included
+    receipt_duration: int = 86_400  # seconds that receipts of pushes are kept
+    max_receipts: int = 200_000  # devices that all receipts may have together
     cache_duration: int = 43_200  # seconds that a push is kept in the archive
     max_kept_messages: int = 1_000_000  # that the archive has
     global_max_clients: int = -1  # sessions, with a client or kept; negative is no limit
@@ -151,6 +153,11 @@ class Settings:
     pid_file: str | None = None
     user: str | None = None
     admin_user: tuple[str, ...] = ()  # who may see and change everything through the gateway
+    gateway_limits: bool = True  # whether the gateway's callers are held to any rate
+    max_request_rate_per_user: int = 100  # requests per second; 0 is no limit, as in the next
+    max_request_rate_per_address: int = 10  # of callers without a name
+    trusted_proxy: tuple[str, ...] = ()  # networks, or "unix": whose headers about callers count
+    proxy_user_header: str | None = None  # by which these proxies say who somebody is
     redis_url: str | None = None  # None: accounts, friends and counts are in files of our own
     autosubscribe_file: str | None = None
     routes_file: str | None = None

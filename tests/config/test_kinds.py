@@ -16,10 +16,12 @@ from pushd.config.kinds import (
     Endpoint,
     EndpointKind,
     FilePath,
+    HeaderName,
     Integer,
     Kind,
     LogDestination,
     MySqlUrl,
+    Network,
     ProtocolVersions,
     RedisUrl,
     SecretText,
@@ -43,6 +45,8 @@ KINDS: tuple[Kind, ...] = (
     SecretText(),
     RedisUrl(),
     MySqlUrl(),
+    Network(),
+    HeaderName(),
 )
 
 
@@ -320,3 +324,32 @@ class MySqlUrlTests(SynchronousTestCase):
         problem = self.assertRaises(BadValue, MySqlUrl().read, "mysql://me:hunter2@host:99999/status")
         self.assertNotIn("hunter2", str(problem))
         self.assertNotIn("hunter2", repr(MySqlUrl().read("mysql://me:hunter2@host/status")))
+
+
+class NetworkTests(SynchronousTestCase):
+    """Where proxies may be"""
+
+    def test_addresses_and_networks(self) -> None:
+        """Each as it is written the shortest way; a comment may follow."""
+        for text, expected in (
+            ("127.0.0.1", "127.0.0.1/32"),
+            ("10.0.0.0/8 # the rack", "10.0.0.0/8"),
+            ("2001:DB8::/32", "2001:db8::/32"),
+            ("unix", "unix"),
+        ):
+            self.assertEqual(Network().read(text), expected)
+
+    def test_anything_else_is_refused(self) -> None:
+        """A name may be somebody else's tomorrow; an address with bits behind its network is a slip."""
+        for text in ("", "proxy.example", "10.0.0.1/8", "10.0.0", "::1/129", "Unix"):
+            self.assertRaises(BadValue, Network().read, text)
+
+
+class HeaderNameTests(SynchronousTestCase):
+    """RFC 9110 §5.1"""
+
+    def test_names(self) -> None:
+        """Letters, digits and some signs; nothing that could end the name."""
+        self.assertEqual(HeaderName().read("X-Forwarded-User"), "X-Forwarded-User")
+        for text in ("", "X-User:", "a\tb", "größe", "a(b)", "x" * 101):
+            self.assertRaises(BadValue, HeaderName().read, text)
