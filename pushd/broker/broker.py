@@ -40,6 +40,7 @@ from pushd.broker.notes import Notes
 from pushd.broker.policy import Policy
 from pushd.broker.pressure import Pressure
 from pushd.broker.publication import Publication
+from pushd.broker.receipts import Receipts
 from pushd.broker.replay import Replays
 from pushd.broker.retained import RetainedMessages
 from pushd.broker.router import Router
@@ -48,6 +49,7 @@ from pushd.broker.session import Origin, Session, Subscription
 from pushd.broker.shared import SharedGroup
 from pushd.broker.store_watch import StoreWatch
 from pushd.broker.tap import Tap
+from pushd.broker.targets import SessionsByUser
 from pushd.broker.turn import Turn
 from pushd.broker.wheel import TimingWheel
 from pushd.broker.will import Will
@@ -59,6 +61,7 @@ from pushd.mqtt.topics import is_valid_name, split_shared
 class Broker:
     """
     :ivar sessions: all of them, by client id.
+    :ivar by_user: the same, by their users' names.
     :ivar taps: of those who listen without being MQTT clients; `pushd.broker.tap.listen` makes them.
     :ivar online: how many of them have a client.
     :ivar memory_is_scarce: nobody new is let in, and nothing new retained.
@@ -67,6 +70,8 @@ class Broker:
     :ivar companion: has at hand what access rules ask about users, if they ask.
     :ivar subscriber: who makes subscriptions that no client asks for; ``None`` for nobody.
     :ivar scheduled: the messages that are to be published later.
+    :ivar receipts: what becomes of pushes.
+    :ivar soon: calls something when others have been served.
     :ivar archive: what was said on topics lately, for those who were not there.
     :ivar notes: small facts that must survive.
     :ivar when_durable: calls something when all that was recorded before is durable.
@@ -99,21 +104,23 @@ class Broker:
         self.router = Router(self)
         self.retained = RetainedMessages(store, self.wheel, lambda: self.limits)
         self.replays = Replays(self)
+        self.receipts = Receipts(self, clock.seconds)
         self.archive = Archive(
             store, self.wheel, self.counters, lambda: self.limits, clock.seconds, self.router.forget_routes
         )
         self.notes = Notes(store, self.wheel, clock.seconds)
-        self._soon = partial(clock.callLater, 0)
+        self.soon = partial(clock.callLater, 0)
         self.scheduled = Schedule(
             self.wheel,
             store,
             self.counters,
             self._publish_scheduled,
-            self._soon,
+            self.soon,
             prepare=self._prepare_scheduled,
         )
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
         self.sessions: dict[str, Session] = {}
+        self.by_user = SessionsByUser()
         self.taps: set[Tap] = set()
         self.online = 0
         self.memory_is_scarce = False
@@ -151,7 +158,7 @@ class Broker:
         if session is None:
             session = self.sessions[client_id] = Session(self, policy, client_id, username)
         session.policy = policy
-        session.username = username
+        self.by_user.put(session, username)
         self.change_expiry(session, expiry_s)
         if session.will is not None:
             session.will = None  # v5 [MQTT-3.1.3-9]
@@ -225,6 +232,7 @@ class Broker:
         """Forget a session that has no client."""
         if self.sessions.get(session.client_id) is session:
             del self.sessions[session.client_id]
+            self.by_user.remove(session)
         self.router.forget_for_many(session)
         for filter in list(session.subscriptions):
             self._remove_subscription(session, filter)
@@ -234,6 +242,7 @@ class Broker:
         if self.companion is not None:
             self.companion.ended(session)
         self._hand_on(session.give_back_shared(lambda group: True))
+        self.receipts.ended(session)
         if session.persistent:
             self.store.record(records.SessionEnded(session.client_id))
         session.expiry_s = 0.0
@@ -251,7 +260,7 @@ class Broker:
         if not isinstance(verdict, Deferred):
             verdict = succeed(verdict)
         decided: Deferred[Decision] = verdict.addCallback(self._decide, session.policy, session, message)
-        decided.addCallback(self._inform_rules, session)
+        decided.addCallback(self.inform_rules, session)
         sent = decided.addCallback(self._publish_if, session)
         sent.addErrback(lambda failure: self._log.failure("a Will was not sent", failure=failure))
         # Not before: until the message is recorded, the Will is all that there is of it.
@@ -337,8 +346,8 @@ class Broker:
             have to be stored cannot be at the moment.
         """
         message = self._make_message(policy, principal, publication, self.wheel.seconds())
-        judged = self._judge(policy, principal, message)
-        judged.addCallback(self._inform_rules, principal)
+        judged = self.judge(policy, principal, message)
+        judged.addCallback(self.inform_rules, principal)
         return judged.addCallback(self.publish_durably, principal)
 
     def schedule(
@@ -360,7 +369,7 @@ class Broker:
         due_at = self.wheel.seconds() + delay_s
         message = self._make_message(policy, principal, publication, due_at)
         sender = source_of(principal.client_id, principal.username, policy.name)
-        return self._judge(policy, principal, message).addCallback(self._schedule_durably, id, due_at, sender)
+        return self.judge(policy, principal, message).addCallback(self._schedule_durably, id, due_at, sender)
 
     def _schedule_durably(
         self, message: Decision, id: str, due_at: float, sender: Source
@@ -376,7 +385,7 @@ class Broker:
         return self.store.barrier().addCallback(lambda _: ReasonCode.SUCCESS)
 
     def _prepare_scheduled(self, message: Message) -> Deferred[None] | None:
-        """As `_inform_rules`: whoever handed it in may be gone long since."""
+        """As `inform_rules`: whoever handed it in may be gone long since."""
         preparing = None if message.source is None else self._prepare_sender(message, message.source)
         return None if preparing is None else preparing.addErrback(lambda _: None)
 
@@ -390,7 +399,7 @@ class Broker:
             message.source = source_of(principal.client_id, principal.username, policy.name)
         return message
 
-    def _judge(self, policy: Policy, principal: Principal, message: Message) -> Deferred[Decision]:
+    def judge(self, policy: Policy, principal: Principal, message: Message) -> Deferred[Decision]:
         """What becomes of a message of somebody who is no MQTT client, as far as it does not matter when."""
         if not is_valid_name(message.topic):
             return succeed(ReasonCode.TOPIC_NAME_INVALID)
@@ -413,7 +422,7 @@ class Broker:
         hook = policy.hooks.publish
         return message if hook is None else hook(principal, message)
 
-    def _inform_rules(self, decision: Decision, sender: Principal) -> Decision | Deferred[Decision]:
+    def inform_rules(self, decision: Decision, sender: Principal) -> Decision | Deferred[Decision]:
         """
         Have at hand what routing rules ask about a sender who may have no session any more. Where that cannot
         be had, they go by what there is: nobody's message is lost for it.
@@ -644,6 +653,7 @@ class Broker:
             session.restore(saved)
             session.offline_since = self._left_at(saved)
             self.sessions[client_id] = session
+            self.by_user.add(session)
             for added in saved.subscriptions.values():
                 origin = Origin.SERVER if added.automatic else Origin.CLIENT
                 self._add_subscription(session, added.request, added.identifier, origin)
@@ -688,7 +698,7 @@ class Broker:
 
     def gauges(self) -> Deferred[Gauges]:
         """Count anew. With thousands of sessions that takes some turns of the reactor."""
-        return Census(self.sessions.values(), self._soon).count().addCallback(self._gauges)
+        return Census(self.sessions.values(), self.soon).count().addCallback(self._gauges)
 
     def _gauges(self, waiting: Waiting) -> Gauges:
         return Gauges(

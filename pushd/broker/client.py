@@ -181,17 +181,19 @@ class Client:
 
     def send_unacknowledged(self, message: Message) -> None:
         """Send a message at QoS 0, or drop it if the client does not keep up."""
-        counters = self.counters
         if self.congested:
-            counters.dropped("slow_consumer", topic=message.topic)
+            self.session.dropped(message, "slow_consumer")
             return
         if self.choosy and not self.fits(message):
-            counters.dropped("packet_too_large", topic=message.topic)  # v5 [MQTT-3.1.2-25]
+            self.session.dropped(message, "packet_too_large")  # v5 [MQTT-3.1.2-25]
             return
+        if message.push is not None:
+            self._broker.receipts.sent(self.session, message)
         outbox = self.outbox
         if not outbox:
             self.turn.mark(self)
         outbox += self._image(message)
+        counters = self.counters
         counters.publish_sent += 1
         counters.publish_bytes_sent += len(message.payload)
 
@@ -426,12 +428,15 @@ class Client:
             self.routes = {}
         self.routes[name] = route
 
-    def on_puback(self, packet_id: int) -> None:
-        self.session.on_puback(packet_id)
+    def on_puback(self, packet_id: int, code: ReasonCode = ReasonCode.SUCCESS) -> None:
+        if code >= 0x80:
+            self.session.on_refused(packet_id, 1)
+        else:
+            self.session.on_puback(packet_id)
 
     def on_pubrec(self, packet_id: int, code: ReasonCode = ReasonCode.SUCCESS) -> None:
         if code >= 0x80:
-            self.session.on_pubrec_failed(packet_id)
+            self.session.on_refused(packet_id, 2)
         elif self.session.on_pubrec(packet_id) or not self.v5:
             # In version 3 also for an unknown identifier: it ends the client's side of the handshake.
             self.send_ack(PUBREL, packet_id)
@@ -558,7 +563,7 @@ def _unexpected(client: Client, packet: Any) -> None:
 # What a client may send once it is accepted; `pushd.mqtt.connection` has refused anything else before.
 _ON_PACKET: dict[type, Callable[[Client, Any], None]] = {
     packets.Publish: Client.on_publish,
-    packets.Puback: lambda client, packet: client.on_puback(packet.packet_id),
+    packets.Puback: lambda client, packet: client.on_puback(packet.packet_id, packet.code),
     packets.Pubrec: lambda client, packet: client.on_pubrec(packet.packet_id, packet.code),
     packets.Pubrel: lambda client, packet: client.on_pubrel(packet.packet_id),
     packets.Pubcomp: lambda client, packet: client.on_pubcomp(packet.packet_id),

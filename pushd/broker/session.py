@@ -217,6 +217,8 @@ class Session:
                 client.send_unacknowledged(message)
             elif self._broker.limits.queue_qos0_messages:
                 self._enqueue(message)
+            elif message.push is not None:
+                self._broker.receipts.refused(self, message, "offline")
         elif (
             client is None
             or self.queue
@@ -235,7 +237,7 @@ class Session:
     def _send(self, client: Client, message: Message, sequence: int | None = None) -> None:
         """:param sequence: its number in the queue, if it comes from there."""
         if client.choosy and not client.fits(message):
-            self._drop_queued(sequence, "packet_too_large", message.topic)  # v5 [MQTT-3.1.2-25]
+            self._drop_queued(sequence, "packet_too_large", message)  # v5 [MQTT-3.1.2-25]
             return
         inflight = self.inflight
         packet_id = self._next_packet_id
@@ -250,6 +252,8 @@ class Session:
                 else records.PacketIdAssigned(self.client_id, sequence, packet_id)
             )
             client.must_wait = True
+        if message.push is not None:
+            self._broker.receipts.sent(self, message)
         client.send_acknowledged(message, packet_id)
 
     # The queue
@@ -257,10 +261,12 @@ class Session:
     def _enqueue(self, message: Message) -> None:
         size = len(message.payload)
         if not self.has_place(size) and not self._make_place(size):
-            self._broker.counters.dropped("queue_full", topic=message.topic)
+            self.dropped(message, "queue_full")
             return
+        self.sequence += 1
+        if message.push is not None:
+            self._broker.receipts.queued(self, message)
         if self.expiry_s != 0.0:
-            self.sequence += 1
             self._broker.store.record(records.MessageQueued(self.client_id, self.sequence, message))
         if self.sleep is None and self.queue is None:
             self._begin_queue()
@@ -313,15 +319,16 @@ class Session:
         return self.queue[0].expired(now) if self.queue else False
 
     def _drop_first(self, reason: str) -> None:
-        topic = None  # what is only in the store has none here
         if self.sleep is not None:
             sequence = self.sequence - len(self.sleep.outline) + 1
             self.sleep.outline.drop_first()
+            self._forget_queued(sequence)
+            self._broker.counters.dropped(reason)  # on whatever topic: the message is only in the store
+            self._broker.receipts.dropped(self, sequence, reason)
         else:
             assert self.queue  # what is full or has an expired head is not empty
             sequence, message = self._pop(self.queue)
-            topic = message.topic
-        self._drop_queued(sequence, reason, topic)
+            self._drop_queued(sequence, reason, message)
 
     def _pop(self, queue: deque[Message]) -> tuple[int, Message]:
         """Take the next message out of the queue, with its number."""
@@ -341,7 +348,7 @@ class Session:
                 break
             sequence, message = self._pop(queue)
             if message.expired(self._broker.wheel.now):
-                self._drop_queued(sequence, "expired", message.topic)
+                self._drop_queued(sequence, "expired", message)
             else:
                 self._send(client, message, sequence)
         if self.holds_back is not None:
@@ -361,10 +368,16 @@ class Session:
         if self.expiry_s != 0.0:
             self._broker.store.record(records.MessageDropped(self.client_id, sequence))
 
-    def _drop_queued(self, sequence: int | None, reason: str, topic: str | None) -> None:
+    def _drop_queued(self, sequence: int | None, reason: str, message: Message) -> None:
         if sequence is not None:
             self._forget_queued(sequence)
-        self._broker.counters.dropped(reason, topic=topic)
+        self.dropped(message, reason)
+
+    def dropped(self, message: Message, reason: str) -> None:
+        """Count a message that the client will not get, and tell those who asked what becomes of it."""
+        self._broker.counters.dropped(reason, topic=message.topic)
+        if message.push is not None:
+            self._broker.receipts.refused(self, message, reason)
 
     # Acknowledgements from the client. Those of an identifier that is not in that state are ignored, as both
     # standards let version 3 clients expect; see `Client` for what version 5 is answered.
@@ -373,6 +386,8 @@ class Session:
         """The client has a QoS 1 message."""
         message = self.inflight.get(packet_id)
         if message is not None and message.qos == 1:
+            if message.push is not None:
+                self._broker.receipts.acknowledged(self, message)
             self._acknowledged(packet_id)
 
     def on_pubrec(self, packet_id: int) -> bool:
@@ -392,19 +407,25 @@ class Session:
             self.inflight[packet_id] = None
             if self.unsent:
                 self.unsent.pop(packet_id, None)
+            if message.push is not None:
+                self._broker.receipts.release(self, message, packet_id)
             if self.expiry_s != 0.0:
                 self._broker.store.record(records.MessageReleased(self.client_id, packet_id))
         return True
 
-    def on_pubrec_failed(self, packet_id: int) -> None:
-        """The client refused a QoS 2 message, which ends its handshake (v5 §4.3.3)."""
+    def on_refused(self, packet_id: int, qos: int) -> None:
+        """PUBACK or PUBREC came and says that the client does not want it, which ends it, too (v5 §4.3)."""
         message = self.inflight.get(packet_id)
-        if message is not None and message.qos == 2:
+        if message is not None and message.qos == qos:
+            if message.push is not None:
+                self._broker.receipts.refused(self, message, "by_client")
             self._acknowledged(packet_id)
 
     def on_pubcomp(self, packet_id: int) -> None:
         """A QoS 2 message is finished."""
         if packet_id in self.inflight and self.inflight[packet_id] is None:
+            if self._broker.receipts.released:
+                self._broker.receipts.completed(self, packet_id)
             self._acknowledged(packet_id)
 
     def _acknowledged(self, packet_id: int) -> None:
@@ -469,10 +490,10 @@ class Session:
                 client.send_ack(PUBREL, packet_id)
             elif not self.may_read(message.topic):
                 self._forget_in_flight(packet_id)
-                self._broker.counters.dropped("not_authorized", topic=message.topic)
+                self.dropped(message, "not_authorized")
             elif client.choosy and not client.fits(message):
                 self._forget_in_flight(packet_id)
-                self._broker.counters.dropped("packet_too_large", topic=message.topic)
+                self.dropped(message, "packet_too_large")
             else:
                 self.unsent[packet_id] = message
         self._send_again(client, self.unsent)
@@ -486,14 +507,14 @@ class Session:
         """Drop what is queued and may not be read any more. The session is awake."""
         may_read = cache(self.may_read)  # each topic is asked about once
         for unreadable in self._take_queued(lambda message: not may_read(message.topic)):
-            self._broker.counters.dropped("not_authorized", topic=unreadable.topic)
+            self.dropped(unreadable, "not_authorized")
 
     def _send_queued_unacknowledged(self, client: Client) -> None:
         """QoS 0 first: it waits for no window, and must not be overtaken by what comes from now on."""
         now = self._broker.wheel.now
         for message in self._take_queued(lambda message: message.qos == 0):
             if message.expired(now):
-                self._broker.counters.dropped("expired", topic=message.topic)
+                self.dropped(message, "expired")
             else:
                 client.send_unacknowledged(message)
 
@@ -518,7 +539,11 @@ class Session:
             if message is not None and message.qos == 1 and is_wanted(message):
                 self._forget_in_flight(packet_id)
                 given_back.append(message)
-        return given_back + self._take_queued(is_wanted)
+        given_back += self._take_queued(is_wanted)
+        for message in given_back:
+            if message.push is not None:
+                self._broker.receipts.refused(self, message, "handed_on")
+        return given_back
 
     def _take_queued(self, wanted: Callable[[Message], bool]) -> list[Message]:
         """Take messages out of the queue."""

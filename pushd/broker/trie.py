@@ -11,7 +11,7 @@ filters of 200 levels would take 400 MB, and two seconds for each topic name tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -116,6 +116,17 @@ class SubscriptionTrie:
                 if (child := children.get("#")) is not None:  # "a/#" matches "a", too (v5 §4.7.1.2)
                     _collect(child.subscribers, found)
         return found
+
+    def filters(self) -> Iterator[str]:
+        """Every filter that is subscribed to, each once. What is added meanwhile may be among them or not."""
+        yield from list(self._exact)
+        nodes = [(self._root, "")]
+        while nodes:
+            node, above = nodes.pop()
+            if node.subscribers is not None:
+                yield above + node.label
+            below = "" if node is self._root else f"{above}{node.label}/"
+            nodes += [(child, below) for child in node.children.values()]
 
     def _path(self, filter: str) -> list[_Node]:
         """:return: the nodes from the root to that of a filter with a wildcard; empty if there is none."""

@@ -159,7 +159,7 @@ class ExactlyOnceTests(SessionCase):
     def test_refused_message(self) -> None:
         """A PUBREC that fails ends the handshake (v5 §4.3.3)."""
         self.say(b"1", qos=2)
-        self.session.on_pubrec_failed(1)
+        self.session.on_refused(1, 2)
         self.assertEqual(0, self.session.waiting_messages)
 
     def test_publish_twice_is_passed_on_once(self) -> None:
