@@ -28,7 +28,7 @@ However many they are, the answer comes when all of it is durable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -97,7 +97,12 @@ class Outcome:
 
 
 def push(
-    broker: Broker, policy: Policy, principal: Principal, publication: Publication, targets: Targets
+    broker: Broker,
+    policy: Policy,
+    principal: Principal,
+    publication: Publication,
+    targets: Targets,
+    taken: Callable[[Outcome], object] = lambda outcome: None,
 ) -> Deferred[Outcome]:
     """
     Hand a push out. It has a mark; if that wants a receipt, `broker.receipts` has it under the mark's id from
@@ -105,9 +110,11 @@ def push(
 
     :param policy: that of the caller's listener.
     :param publication: its topic is that of what goes to users, clients and all; `targets` has the others.
+    :param taken: called when it was handed to the last of them, in the turn in which that is recorded: what
+        is recorded there becomes durable together with it. Not if it is refused.
     :return: fires when all that must survive of it is durable.
     """
-    return Deferred.fromCoroutine(_Push(broker, policy, principal, publication, targets).run())
+    return Deferred.fromCoroutine(_Push(broker, policy, principal, publication, targets, taken).run())
 
 
 def covers(filter: str, other: str) -> bool:
@@ -145,7 +152,13 @@ class _Push:
     """One push on its way to everybody that it is for."""
 
     def __init__(
-        self, broker: Broker, policy: Policy, principal: Principal, publication: Publication, targets: Targets
+        self,
+        broker: Broker,
+        policy: Policy,
+        principal: Principal,
+        publication: Publication,
+        targets: Targets,
+        taken: Callable[[Outcome], object],
     ) -> None:
         assert publication.mark is not None  # nothing else tells its messages from others
         self._broker = broker
@@ -154,6 +167,7 @@ class _Push:
         self._publication = publication
         self._mark = publication.mark
         self._targets = targets
+        self._taken = taken
         self._headcount = Headcount(self._mark.id)
         self._own: dict[str, Message | None] = {}  # what goes right into sessions, by their mount point
         self._slice_end = 0.0
@@ -274,17 +288,18 @@ class _Push:
             informed = self._broker.inform_rules(message, self._principal)
             if isinstance(informed, Deferred):
                 await informed
-            waiting.append(self._publish(message))
             await self._breathe()
+            waiting.append(self._publish(message))
         for session in sessions:
             message_for = await self._message_for(session.policy.mount_point)
-            self._give(session, message_for)
             await self._breathe()
+            self._give(session, message_for)
+        self._refuse_if_only_one(messages, sessions)
+        self._taken(self._outcome())
         for code in waiting:
             if isinstance(code, Deferred):
                 await code
         self._broker.receipts.settle(self._mark.id)
-        self._refuse_if_only_one(messages, sessions)
 
     def _publish(self, message: Message) -> ReasonCode | Deferred[ReasonCode]:
         self._broker.receipts.headcount = self._headcount
