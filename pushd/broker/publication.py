@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ class Publication:
     :ivar properties: those of version 5 that go along, or ``None``.
     :ivar expiry_s: how long anybody is sent it; ``None`` for ever.
     :ivar mark: of the push that it is; ``None`` for what nobody will ask about.
+    :ivar taken: called when it is passed on, in the turn in which all that follows from it is recorded: what
+        is recorded there becomes durable together with that. Not if it is refused.
     """
 
     topic: str
@@ -29,6 +32,7 @@ class Publication:
     properties: Properties | None = None
     expiry_s: float | None = None
     mark: PushMark | None = None
+    taken: Callable[[], object] | None = None
 
     def message(self, mount_point: str, now: float) -> Message:
         """

@@ -7,7 +7,7 @@ in common, such as the progress of one download: each takes the place of the one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -71,8 +71,9 @@ def sequence_of(message: Message) -> str | None:
     """
     The sequence that a message says it belongs to. A push that says nothing is one of its own, by its id.
     """
-    pairs = (message.properties or {}).get(PropertyId.USER_PROPERTY, ())
-    for name, value in pairs:  # type: ignore[union-attr]  # a list of pairs: see `Properties`
+    properties = message.properties or {}
+    pairs = cast("list[tuple[str, str]]", properties.get(PropertyId.USER_PROPERTY, []))
+    for name, value in pairs:
         if name == SEQUENCE_ID:
-            return str(value)
+            return value
     return None if message.push is None else message.push.id

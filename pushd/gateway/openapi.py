@@ -163,8 +163,9 @@ def pages_of(app: Klein, prefix: str = "/v1") -> list[Page]:
     :param prefix: of all paths of this application.
     :raises AttributeError: a page is not `described`.
     """
+    served: dict[str, Any] = app.endpoints
     return [
-        Page(method, prefix + _braces(rule.rule).rstrip("/"), app.endpoints[rule.endpoint].operation)
+        Page(method, prefix + _braces(rule.rule).rstrip("/"), served[rule.endpoint].operation)
         for rule in app.url_map.iter_rules()
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
     ]

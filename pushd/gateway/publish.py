@@ -16,7 +16,8 @@ hot path, and so a plain resource.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -27,7 +28,8 @@ from pushd.broker.message import PushMark
 from pushd.broker.publication import Publication
 from pushd.gateway import problems
 from pushd.gateway.delays import DelayRange
-from pushd.gateway.guards import Guard
+from pushd.gateway.guards import Caller, Guard
+from pushd.gateway.idempotency import Answers, Remember
 from pushd.gateway.messages import as_json, marked_as_json, message_line, new_id
 from pushd.gateway.parameters import SEQUENCE_ID, Parameters
 from pushd.gateway.problems import OF_REASON_CODE, Refusal
@@ -75,12 +77,24 @@ class Publisher(Protocol):
         """How long the archive keeps what is pushed to a topic; 0 for not at all."""
 
 
+@dataclass(frozen=True, slots=True)
+class PushDesk:
+    """
+    What the push pages of all listeners share.
+
+    :ivar sends_json: whether MQTT subscribers get message objects, unless a push says something else.
+    :ivar answers: gives a request that comes again the answer of the first; ``None``: each is the first.
+    """
+
+    sends_json: Callable[[], bool] = lambda: False
+    answers: Answers | None = None
+
+
 class PushPage(Resource):
     """
     Takes pushes, and answers with ntfy's message object.
 
     :param now: Unix seconds.
-    :param sends_json: whether MQTT subscribers get message objects, unless a push says something else.
     """
 
     isLeaf = True
@@ -91,14 +105,14 @@ class PushPage(Resource):
         publisher: Publisher,
         now: Callable[[], float],
         delays: DelayRange,
-        sends_json: Callable[[], bool] = lambda: False,
+        desk: PushDesk,
     ) -> None:
         super().__init__()
         self._guard = guard
         self._publisher = publisher
         self._now = now
         self._delays = delays
-        self._sends_json = sends_json
+        self._desk = desk
 
     def render(self, request: GatewayRequest) -> int:
         """
@@ -114,20 +128,28 @@ class PushPage(Resource):
     async def _publish(self, request: GatewayRequest) -> bytes:
         caller = await self._guard.identify(request)
         push = read_push(request)
-        if push.parameters.delay:
-            return await self._schedule(caller, push)
-        publication = self._publication(push, int(self._now()))
-        check_accepted(await self._publisher.publish(caller, publication))
-        return _answer(publication)
+        send = self._schedule if push.parameters.delay else self._send
+        answers = self._desk.answers
+        if answers is None or request.getHeader(b"idempotency-key") is None:
+            return await send(caller, push, None)
+        return await answers.of_request(request, caller, partial(send, caller, push))
 
-    async def _schedule(self, caller: Principal, push: Push) -> bytes:
+    async def _send(self, caller: Caller, push: Push, remember: Remember | None) -> bytes:
+        publication = self._publication(push, int(self._now()))
+        answer = _answer(publication)
+        check_accepted(await self._publisher.publish(caller, _to_remember(publication, remember, answer)))
+        return answer
+
+    async def _schedule(self, caller: Caller, push: Push, remember: Remember | None) -> bytes:
         """As in ntfy, the time in the answer is that of the delivery."""
         now = self._now()
         due_at = self._delays.due_at(push.parameters.delay, now)
         publication = self._publication(push, int(due_at))
         assert publication.mark is not None
-        check_accepted(await self._publisher.schedule(caller, publication, publication.mark.id, due_at - now))
-        return _answer(publication)
+        answer, id = _answer(publication), publication.mark.id
+        publication = _to_remember(publication, remember, answer)
+        check_accepted(await self._publisher.schedule(caller, publication, id, due_at - now))
+        return answer
 
     async def _tell(self, request: GatewayRequest, event: str) -> bytes:
         caller = await self._guard.identify(request)
@@ -140,7 +162,7 @@ class PushPage(Resource):
     def _publication(self, push: Push, at: int) -> Publication:
         publication = push.publication(self._mark(push, at))
         wanted = push.parameters.as_json
-        if not (self._sends_json() if wanted is None else wanted):
+        if not (self._desk.sends_json() if wanted is None else wanted):
             return publication
         assert publication.mark is not None
         payload = as_json(push.topic, publication.message("", 0))
@@ -148,6 +170,11 @@ class PushPage(Resource):
 
     def _mark(self, push: Push, at: int) -> PushMark:
         return PushMark(new_id(), at, self._publisher.keep_s(push.topic) if push.parameters.keep else 0)
+
+
+def _to_remember(publication: Publication, remember: Remember | None, answer: bytes) -> Publication:
+    """The same, with its answer recorded when it is."""
+    return publication if remember is None else replace(publication, taken=partial(remember, answer))
 
 
 def _answer(publication: Publication, event: str = "message") -> bytes:

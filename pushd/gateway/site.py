@@ -19,12 +19,13 @@ from pushd.gateway.channel import IDLE_S, GatewayChannel
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Guard, Reception
 from pushd.gateway.pages import MakePages, no_pages
-from pushd.gateway.publish import Publisher, PushPage
+from pushd.gateway.publish import Publisher, PushDesk, PushPage
 from pushd.gateway.request import GatewayRequest
 
 log = Logger()
 
 NTFYS_DELAYS = DelayRange()
+PLAIN_DESK = PushDesk()
 NO_UPGRADES: Mapping[bytes, IProtocolFactory] = {}
 
 
@@ -44,7 +45,7 @@ def make_site(
     is_admin: Callable[[str], bool] = lambda username: False,
     reception: Reception | None = None,
     make_pages: MakePages = no_pages,
-    sends_json: Callable[[], bool] = lambda: False,
+    desk: PushDesk = PLAIN_DESK,
 ) -> GatewaySite:
     """
     The factory for a listener with ``protocol http``.
@@ -63,10 +64,10 @@ def make_site(
     :param is_admin: whether this user may see and change everything; see `Guard.identify_admin`.
     :param reception: what counts beside names and passwords; see `Guard`.
     :param make_pages: what is there beside pushes.
-    :param sends_json: see `PushPage`.
+    :param desk: what the push page has in common with those of other listeners.
     """
     guard = Guard(authenticator, peer_certificate, peer_address, unreadable, is_admin, reception)
-    push = PushPage(guard, publisher, now, delays, sends_json)
+    push = PushPage(guard, publisher, now, delays, desk)
     root = Root(push, healthy, make_pages(guard))
     return GatewaySite(root, reactor, connect_timeout_s, upgrades)
 

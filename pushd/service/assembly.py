@@ -17,12 +17,14 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory
 
+from pushd.auth.access_tokens import Standing
 from pushd.auth.accounts import AccountAuthenticator
 from pushd.auth.acl_file import AclAuthorizer, AclFile
 from pushd.auth.acl_tree import Substitution
 from pushd.auth.chain import AuthenticatorChain, AuthorizerChain
 from pushd.auth.check_queue import CheckQueue
 from pushd.auth.failures import LoginFailures
+from pushd.auth.grants import GrantAuthorizer
 from pushd.auth.password_file import PasswordFile, PasswordFileAuthenticator
 from pushd.auth.scram import ScramMethod
 from pushd.auth.tls_identity import StatedIdentity, TlsIdentity, X509Identity
@@ -36,6 +38,7 @@ from pushd.broker.publication import Publication
 from pushd.broker.tap import Tap, listen
 from pushd.broker.telling import tell
 from pushd.config.settings import LimitSettings, ListenerSettings, PluginSettings, SecuritySettings, Settings
+from pushd.gateway.scopes import ScopeAuthorizer
 from pushd.mqtt.codes import ReasonCode, Version
 from pushd.plugins.loading import LoadedPlugin, load
 from pushd.plugins.table import ListenerPlugins, PluginTable
@@ -59,8 +62,9 @@ from pushd.transports.tls import (
 )
 
 if TYPE_CHECKING:
-    from pushd.gateway.guards import Guard
+    from pushd.gateway.guards import Guard, Reception
     from pushd.gateway.pages import Pages
+    from pushd.gateway.publish import PushDesk
     from pushd.gateway.site import GatewaySite
     from pushd.people.book import FriendBook
     from pushd.transports.websocket import WebSocketFactory
@@ -76,15 +80,23 @@ class Office:
 
     :ivar is_admin: whether a user is named by ``admin_user``.
     :ivar make_pages: the pages, for the guard of one listener, and the broker as its callers see it.
-    :ivar sends_json: whether ``gateway_payload`` is ``json``.
+    :ivar push_desk: what their push pages share.
+    :ivar reception: what a listener's guard goes by beside names and passwords; ``None`` for nothing.
     """
 
     is_admin: Callable[[str], bool]
     make_pages: Callable[[Guard, Publisher], Pages]
-    sends_json: Callable[[], bool] = lambda: False
+    push_desk: Callable[[], PushDesk]
+    reception: Callable[[Door], Reception | None] = lambda door: None
 
 
-NO_OFFICE = Office(lambda username: False, lambda guard, publisher: {})
+def _plain_desk() -> PushDesk:
+    from pushd.gateway.publish import PushDesk
+
+    return PushDesk()
+
+
+NO_OFFICE = Office(lambda username: False, lambda guard, publisher: {}, _plain_desk)
 
 
 @dataclass(slots=True)
@@ -163,12 +175,20 @@ MakeAccounts: TypeAlias = "Callable[[CheckQueue, LoginFailures], AccountAuthenti
 class Logins:
     """What all doors share, or who guesses passwords would go from one to the next."""
 
-    def __init__(self, broker: Broker, threads: int, make_accounts: MakeAccounts | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        threads: int,
+        make_accounts: MakeAccounts | None = None,
+        make_grants: Callable[[], GrantAuthorizer] = GrantAuthorizer,
+    ) -> None:
         """
         :param threads: how many there are to check passwords.
         :param make_accounts: called when the first door asks accounts.
+        :param make_grants: the same for the access control list that belongs to them.
         """
         self._make_accounts = make_accounts
+        self._make_grants = make_grants
         self.failures = LoginFailures(
             lambda: broker.limits.max_login_failures, broker.wheel.seconds, broker.counters.login_refused
         )
@@ -179,6 +199,11 @@ class Logins:
         """Those of the process."""
         assert self._make_accounts is not None  # or a door would be open that nobody guards
         return self._make_accounts(self.queue, self.failures)
+
+    @cached_property
+    def grants(self) -> GrantAuthorizer:
+        """Who decides by the access control list of the process."""
+        return self._make_grants()
 
 
 class Door:
@@ -218,6 +243,7 @@ class Door:
         self._password_check = PasswordFileAuthenticator(None, run_in_thread, logins.queue, logins.failures)
         self._scram = ScramMethod(None, logins.failures)
         self._access_rules = AclAuthorizer(None)
+        self._plugins = ListenerPlugins()
         self._book = book
         self._chain = AuthenticatorChain((), settings.security.allow_anonymous)
         self._authorizer = AuthorizerChain([self._access_rules])
@@ -327,15 +353,55 @@ class Door:
         in_file = passwords is not None and username is not None and passwords.find(username) is not None
         return self._grounds.accounts and bool(username) and not in_file
 
+    @property
+    def asks_accounts(self) -> bool:
+        """Whether anybody is let in here by an account."""
+        return self._grounds.accounts
+
+    def standing(self, certificate: PeerCertificate | None, username: str) -> Standing:
+        """
+        What is known here of a user who shows a token instead of a password.
+
+        :param certificate: the one that was shown with it. Where certificates say who somebody is, a token
+            must not make anybody else of him.
+        """
+        own = self._authenticators()
+        if isinstance(own[0], TlsIdentity):
+            credentials = Credentials("", None, None, certificate=certificate)
+            known = own[0].authenticate(credentials) is ReasonCode.SUCCESS
+            return Standing.ADMITTED if known and credentials.username == username else Standing.UNKNOWN
+        passwords = self._grounds.passwords
+        if passwords is not None and passwords.find(username) is not None:
+            return Standing.ADMITTED
+        if self.asks_accounts:
+            return Standing.BY_ACCOUNT
+        # A plugin cannot be asked about a user without a password; nor can nobody.
+        return Standing.ADMITTED if passwords is None or self._asks_plugins() else Standing.UNKNOWN
+
+    def standing_of(self, tap: Tap, username: str) -> Standing:
+        """The same of who listens already."""
+        return self.standing(_identity(getattr(tap.principal, "transport", None)), username)
+
+    def _asks_plugins(self) -> bool:
+        return len(self._chain.authenticators) > len(self._authenticators())
+
     def _use_plugins(self, plugins: ListenerPlugins) -> None:
         """They are asked first, as in Mosquitto, and not about users where certificates say who they are."""
         own = self._authenticators()
         if own[0] is self._password_check:
             own = [*plugins.authenticators, *own, *plugins.last_authenticators]
         self._chain.authenticators = tuple(own)
-        self._authorizer.authorizers = (*plugins.authorizers, self._access_rules)
+        self._plugins = plugins
+        self.use_grants()
         for policy in self.policies:
             policy.hooks = plugins.hooks
+
+    def use_grants(self) -> None:
+        """Ask the access control list before the ACL file: where accounts are asked, if it has entries."""
+        asked = self.settings.security.accounts and self._logins.grants.in_use
+        grants = (self._logins.grants,) if asked else ()
+        scopes = (ScopeAuthorizer(),) if self.settings.protocol == "http" else ()
+        self._authorizer.authorizers = (*scopes, *self._plugins.authorizers, *grants, self._access_rules)
 
     def _use_passwords(self, password_file: PasswordFile | None) -> None:
         self._password_check.replace(password_file)
@@ -386,8 +452,9 @@ class Door:
                 unreadable=self._failures.unreadable,
                 upgrades={b"/mqtt": self._make_websocket_factory(broker)},
                 is_admin=self._office.is_admin,
+                reception=self._office.reception(self),
                 make_pages=lambda guard: self._office.make_pages(guard, publisher),
-                sends_json=self._office.sends_json,
+                desk=self._office.push_desk(),
             )
         if self.settings.protocol == "websockets":
             return self._make_websocket_factory(broker)

@@ -28,9 +28,11 @@ from pushd.broker.interfaces import IStore
 from pushd.config.settings import ListenerSettings, Settings
 from pushd.people.interfaces import PeopleUnavailable
 from pushd.plugins.table import PluginTable
+from pushd.service.access import AccessEntries
 from pushd.service.accounts import AccountLogins
 from pushd.service.assembly import Door, Logins, Office, Publisher, ReadFiles, limits_of, read_files
 from pushd.service.auto_subscription import Subscribing
+from pushd.service.callers import CallerOffice
 from pushd.service.doors import Change, Doors, Shut
 from pushd.service.friends import SessionFriends
 from pushd.service.garbage import Collector
@@ -41,6 +43,7 @@ from pushd.service.listening import CannotListen
 from pushd.service.logs import LogFileError, LogObserver, install
 from pushd.service.memory_guard import MemoryGuard
 from pushd.service.people import PeopleOffice, make_people
+from pushd.service.pushing import Pushing
 from pushd.service.redis import RedisOffice
 from pushd.service.reload import (
     GRACE_S,
@@ -126,13 +129,20 @@ class Server(Service):
         self.accounts = AccountLogins(
             self.people, self.broker, lambda: self.doors.all, self._in_hashing_thread, reactor
         )
-        self._logins = Logins(self.broker, HASHING_THREADS, self.accounts.make)
+        self._access = AccessEntries(
+            self.people, self.broker, lambda: self.doors.all, self._in_thread, reactor, self._is_admin
+        )
+        self._logins = Logins(self.broker, HASHING_THREADS, self.accounts.make, self._access.make)
+        self._callers = CallerOffice(
+            self.people, self.broker, self._logins.failures, lambda: self._settings, lambda: self.doors.all, reactor
+        )
         files = read_files(settings)
         self.friends.route_by(files.routing)
         self._subscribing = Subscribing(self.broker, self.people, reactor)
         self._subscribing.use(settings, files.subscribing)
         self._warnings = [*settings.warnings, *files.warnings()]
         self._plugins = self._make_plugins(files)
+        self._pushing = Pushing(self.broker, lambda: self._settings, reactor.seconds)
         self.doors = Doors(self._make_door, reactor, self.broker.wheel)
         self.doors.prepare(settings, files)
         self._use(settings)
@@ -171,14 +181,11 @@ class Server(Service):
             healthy=lambda: self._store.failing is None,
             entrance=entrance,
             book=lambda: self.friends.book,
-            office=Office(self._is_admin, self._make_pages, self._sends_json),
+            office=Office(self._is_admin, self._make_pages, self._pushing.desk, self._callers.reception),
         )
 
     def _is_admin(self, username: str) -> bool:
         return username in self._settings.admin_user
-
-    def _sends_json(self) -> bool:
-        return self._settings.gateway_payload == "json"
 
     def _make_pages(self, guard: Guard, publisher: Publisher) -> Pages:
         from pushd.service.pages import Desk, make_pages
@@ -286,6 +293,7 @@ class Server(Service):
             self.people.start()
         except PeopleUnavailable as problem:
             _exit(str(problem))
+        self._access.start()
         self.friends.look_again()
 
     def _start_plugins(self) -> None:
@@ -322,6 +330,7 @@ class Server(Service):
         self._subscribing.stop()
         self._lateness.stop()
         self._collector.stop()
+        self._callers.stop()
         self._log.publish_with(None)
         watched = self.status.stop()
         closed = self.doors.close()

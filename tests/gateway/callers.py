@@ -18,7 +18,8 @@ from pushd.broker.publication import Publication
 from pushd.gateway.channel import GatewayChannel
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.pages import MakePages, no_pages
-from pushd.gateway.site import NTFYS_DELAYS, make_site
+from pushd.gateway.publish import PushDesk
+from pushd.gateway.site import NTFYS_DELAYS, PLAIN_DESK, make_site
 from pushd.mqtt.codes import QoS, ReasonCode
 
 NOW = 1_700_000_000.9
@@ -123,6 +124,7 @@ class Caller:
         delays: DelayRange = NTFYS_DELAYS,
         admins: tuple[str, ...] = (),
         make_pages: MakePages = no_pages,
+        desk: PushDesk = PLAIN_DESK,
     ) -> None:
         self.press = press or Press()
         self.doorkeeper = doorkeeper or Doorkeeper()
@@ -139,6 +141,7 @@ class Caller:
             delays=delays,
             is_admin=lambda username: username in admins,
             make_pages=make_pages,
+            desk=desk,
         )
         self.connect()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
@@ -10,8 +11,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.gateway.delays import DelayRange
+from pushd.gateway.idempotency import Answers
+from pushd.gateway.publish import PushDesk
 from pushd.mqtt.codes import QoS, ReasonCode
-from tests.gateway.callers import Caller, Press
+from pushd.service.assembly import Publisher
+from tests.driver import Rig
+from tests.gateway.callers import NOW, Answer, Caller, Press
 
 
 class PushTests(SynchronousTestCase):
@@ -266,3 +271,41 @@ class MarkTests(SynchronousTestCase):
         answer = caller.post("/t?format=json&title=T", b"hi").json
         self.assertEqual(json.loads(caller.press.published[0][1]), answer)
         self.assertEqual(answer["message"], "hi")
+
+
+class RepetitionTests(SynchronousTestCase):
+    """``Idempotency-Key``"""
+
+    def setUp(self) -> None:
+        self.rig = Rig()
+        publisher = Publisher(self.rig.broker, self.rig.policy)
+        answers = Answers(self.rig.broker.notes, lambda: NOW, self.rig.broker.store.barrier)
+        self.caller = Caller(press=cast(Any, publisher), desk=PushDesk(answers=answers))
+        self.device = self.rig.connect("device")
+        self.device.subscribe("t")
+        self.device.received()
+
+    def push(self, body: bytes, key: str = "k", query: str = "") -> Answer:
+        return self.caller.post(f"/t{query}", body, f"Idempotency-Key: {key}\r\n")
+
+    def test_the_same_key_pushes_once(self) -> None:
+        """And is answered the same."""
+        self.assertEqual(self.push(b"x").body, self.push(b"x").body)
+        self.rig.turn()
+        self.assertEqual([packet.payload for packet in self.device.received()], [b"x"])  # type: ignore[union-attr]
+
+    def test_another_body_is_no_repetition(self) -> None:
+        """It is told so."""
+        self.push(b"x")
+        self.assertEqual(self.push(b"y").code, 42200)
+
+    def test_a_scheduled_push_waits_once(self) -> None:
+        """Its answer is recorded with it."""
+        self.assertEqual(self.push(b"x", query="?in=1h").body, self.push(b"x", query="?in=1h").body)
+        self.assertEqual(len(self.rig.broker.scheduled), 1)
+
+    def test_a_refused_push_is_not_remembered(self) -> None:
+        """Nothing has happened."""
+        self.assertEqual(self.push(b"x", query="?priority=9").code, 40007)
+        self.assertEqual(self.push(b"x", query="?priority=9").code, 40007)
+        self.assertEqual(self.rig.broker.notes.of_kind("idempotency"), [])

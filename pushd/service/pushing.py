@@ -1,0 +1,36 @@
+"""What the push pages of all gateways of the process share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pushd.broker.broker import Broker
+from pushd.config.settings import Settings
+
+if TYPE_CHECKING:
+    from pushd.gateway.publish import PushDesk
+
+
+class Pushing:
+    """
+    :param settings: as they count now.
+    """
+
+    def __init__(self, broker: Broker, settings: Callable[[], Settings], now: Callable[[], float]) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._now = now
+        self._desk: PushDesk | None = None
+
+    def desk(self) -> PushDesk:
+        """Made when the first gateway asks: a broker without one needs none of it."""
+        if self._desk is None:
+            from pushd.gateway.idempotency import Answers
+            from pushd.gateway.publish import PushDesk
+
+            self._desk = PushDesk(
+                sends_json=lambda: self._settings().gateway_payload == "json",
+                answers=Answers(self._broker.notes, self._now, self._broker.store.barrier),
+            )
+        return self._desk
