@@ -12,7 +12,7 @@ the header away from requests in which it did not put it itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
@@ -100,7 +100,7 @@ class Proxies:
         trust = self._trust()
         if not trust.user_header or not trust.includes(peer):
             return None
-        said: list[bytes] = request.requestHeaders.getRawHeaders(trust.user_header.encode("ascii"), [])
+        said = request.requestHeaders.getRawHeaders(trust.user_header.encode("ascii"), ())
         if not any(value.strip() for value in said):
             return None
         return _name(said)
@@ -108,7 +108,7 @@ class Proxies:
 
 def _forwarded(request: GatewayRequest) -> list[bytes]:
     """The nearest proxy's word is the last one. Several lines are one (RFC 9110 §5.3)."""
-    lines: Iterable[bytes] = request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
+    lines = request.requestHeaders.getRawHeaders(b"x-forwarded-for", ())
     return [hop.strip() for line in lines for hop in line.split(b",")][-MAX_HOPS:]
 
 
@@ -128,7 +128,7 @@ def _host_of(address: str) -> str:
     return address.partition(":")[0]
 
 
-def _name(said: list[bytes]) -> str:
+def _name(said: Sequence[bytes]) -> str:
     """One name. Of two the proxy has not sent one, and which that is we cannot tell."""
     try:
         (value,) = said

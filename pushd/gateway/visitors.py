@@ -67,12 +67,25 @@ class Visitors:
             return
         key, rate = self._bucket_of(caller, rates)
         if rate:
-            now = self._seconds()
-            pace = self._paces.of(key, now)
-            wait_s = pace.wait_s(now, BURST_S)
-            if wait_s:
-                raise Refusal(problems.TOO_MANY_REQUESTS, retry_after(wait_s))
-            pace.take(cost, now, rate)
+            self._take(key, rate, cost)
+
+    def check_key(self, key: Hashable, rate: float) -> None:
+        """
+        The same for something else than a caller, such as an endpoint that many send to.
+
+        :param key: its own among all such keys: a tuple that begins with what it is.
+        :raises Refusal: as `check`.
+        """
+        if self._rates() is not None:
+            self._take(key, rate, 1)
+
+    def _take(self, key: Hashable, rate: float, cost: int) -> None:
+        now = self._seconds()
+        pace = self._paces.of(key, now)
+        wait_s = pace.wait_s(now, BURST_S)
+        if wait_s:
+            raise Refusal(problems.TOO_MANY_REQUESTS, retry_after(wait_s))
+        pace.take(cost, now, rate)
 
     def _bucket_of(self, caller: Caller, rates: Rates) -> tuple[Hashable, float]:
         token = caller.token

@@ -134,7 +134,12 @@ class Server(Service):
         )
         self._logins = Logins(self.broker, HASHING_THREADS, self.accounts.make, self._access.make)
         self._callers = CallerOffice(
-            self.people, self.broker, self._logins.failures, lambda: self._settings, lambda: self.doors.all, reactor
+            self.people,
+            self.broker,
+            self._logins.failures,
+            lambda: self._settings,
+            lambda: self.doors.all,
+            reactor,
         )
         files = read_files(settings)
         self.friends.route_by(files.routing)
