@@ -662,6 +662,7 @@ class Broker:
             self._restore_will(will, policy)
         self.archive.restore(state)
         self.notes.restore(state.notes.values())
+        self.receipts.restore()
         self.scheduled.restore(state.scheduled.values())
         self.wheel.start()
         self._store_watch.start()

@@ -23,140 +23,28 @@ and the next member is a device of its own.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import deque
 from collections.abc import Callable
-from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from heapq import heappop, heappush
+from math import ceil
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+
+from pushd.broker.receipt import Change as Change
+from pushd.broker.receipt import Device as Device
+from pushd.broker.receipt import Headcount as Headcount
+from pushd.broker.receipt import Receipt as Receipt
+from pushd.broker.receipt import State as State
 
 if TYPE_CHECKING:
     from pushd.broker.broker import Broker
     from pushd.broker.message import Message
     from pushd.broker.session import Session
 
-
-class State(Enum):
-    """How far a push has come at one device."""
-
-    QUEUED = "queued"
-    SENT = "sent"
-    ACKNOWLEDGED = "acknowledged"
-    EXPIRED = "expired"
-    REFUSED = "refused"
-
-
-class Change(NamedTuple):
-    """
-    One step of one device, as it was when it happened.
-
-    :ivar at: Unix seconds.
-    :ivar reason: why it is REFUSED; else empty.
-    """
-
-    client_id: str
-    topic: str
-    state: State
-    reason: str
-    at: float
-
-
-class Device:
-    """
-    A session that a push was handed to, once for each topic name that led to it.
-
-    :ivar topic: mount point included.
-    :ivar reason: why it is REFUSED: ``queue_full``, ``replaced`` (by a newer one of the same collapse key),
-        ``not_authorized``, ``packet_too_large``, ``slow_consumer``, ``offline`` (both of QoS 0 only),
-        ``handed_on`` (to another of its shared group), ``by_client``, ``session_ended``, or ``lost``.
-    :ivar queued_at: Unix seconds, as all times here; ``None`` if it never was.
-    :ivar done_at: when it came to its end; ``None`` before.
-    :ivar sequence: its number in the session's queue, while it is there.
-    :ivar packet_id: of a message of QoS 2 whose PUBREC came; else 0.
-    """
-
-    __slots__ = (
-        "client_id", "done_at", "packet_id", "queued_at", "reason", "receipt", "sent_at", "sequence", "state",
-        "topic",
-    )  # fmt: skip
-
-    def __init__(self, receipt: Receipt, client_id: str, topic: str) -> None:
-        self.receipt = receipt
-        self.client_id = client_id
-        self.topic = topic
-        self.state = State.QUEUED
-        self.reason = ""
-        self.queued_at: float | None = None
-        self.sent_at: float | None = None
-        self.done_at: float | None = None
-        self.sequence = 0
-        self.packet_id = 0
-
-    def __repr__(self) -> str:
-        return f"<Device {self.client_id!r} {self.state.value} {self.reason}>"
-
-    @property
-    def at(self) -> float:
-        """When it came to be as it is."""
-        return self.done_at or self.sent_at or self.queued_at or 0.0
-
-
-class Receipt:
-    """
-    :ivar owner: who may look at it: a user name; empty for an anonymous caller.
-    :ivar created_at: Unix seconds.
-    :ivar until: from then on it is forgotten.
-    :ivar expires_at: when it is too late for the push, in the broker's seconds; ``None`` for never.
-    :ivar settled: whether it was handed to everybody that it is for; before, there may be more devices.
-    :ivar devices: by client id and topic name.
-    :ivar open: how many of them have not come to their end.
-    """
-
-    __slots__ = (
-        "created_at", "devices", "expires_at", "id", "open", "owner", "settled", "until", "watchers",
-    )  # fmt: skip
-
-    def __init__(self, id: str, owner: str, created_at: float, until: float) -> None:
-        self.id = id
-        self.owner = owner
-        self.created_at = created_at
-        self.until = until
-        self.expires_at: float | None = None
-        self.settled = False
-        self.devices: dict[tuple[str, str], Device] = {}
-        self.open = 0
-        self.watchers: list[Callable[[Receipt, list[Change]], None]] | None = None
-
-    def __repr__(self) -> str:
-        return f"<Receipt {self.id} of {len(self.devices)}, {self.open} open>"
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing will happen to it any more."""
-        return self.settled and not self.open
-
-    def counts(self) -> Counter[State]:
-        """How many devices there are in each state."""
-        return Counter(device.state for device in self.devices.values())
-
-
-class Headcount:
-    """
-    What becomes of one push while it is being handed out, whether or not it wants a receipt.
-
-    :ivar reached: the client ids of those who were.
-    :ivar refused: by reason.
-    """
-
-    __slots__ = ("id", "queued", "reached", "refused", "sent")
-
-    def __init__(self, id: str) -> None:
-        self.id = id
-        self.reached: set[str] = set()
-        self.sent = 0
-        self.queued = 0
-        self.refused: Counter[str] = Counter()
+# The kinds of their notes.
+RECEIPT, DEVICE = "receipt", "receipt device"
 
 
 class Receipts:
@@ -168,6 +56,9 @@ class Receipts:
     :ivar on_complete: told of each receipt that has become complete, when that is durable; after a restart
         perhaps once more.
     """
+
+    # So many devices are told at a time that it is too late: 5 ms.
+    SLICE = 500
 
     _log = Logger()
 
@@ -182,6 +73,9 @@ class Receipts:
         self._open: dict[str, list[Device]] = {}  # by client id
         self._device_count = 0
         self._changes: dict[Receipt, list[Change]] = {}  # not told yet
+        self._heap: list[tuple[float, str]] = []  # when to look at a receipt, by Unix time
+        self._late: deque[Device] = deque()  # for whose messages it is too late
+        self.slot = 0  # on the wheel
 
     def __len__(self) -> int:
         """How many devices all receipts have together."""
@@ -194,25 +88,32 @@ class Receipts:
 
     # Those who ask
 
-    def open(self, id: str, owner: str, expires_at: float | None = None) -> Receipt:
+    def open(self, id: str, owner: str, *, delay_s: float = 0.0, expiry_s: float | None = None) -> Receipt:
         """
         A push that wants a receipt is about to be handed out, or was scheduled.
 
-        :param id: that of its `PushMark`.
+        :param id: that of its `PushMark`; one that is scheduled keeps the receipt that it was given then.
         :param owner: who may look at it: a user name; empty for an anonymous caller.
-        :param expires_at: when it is too late for it, in the broker's seconds.
+        :param delay_s: when it will be handed out.
+        :param expiry_s: from then on, when it is too late for it; ``None`` for never.
         """
         now = self._unix()
-        receipt = Receipt(id, owner, now, now + self._broker.limits.receipt_duration)
-        receipt.expires_at = expires_at
+        receipt = self._receipts.get(id)
+        if receipt is None:
+            receipt = Receipt(id, owner, now, ceil(now + delay_s + self._broker.limits.receipt_duration))
+        receipt.scheduled = delay_s > 0
+        receipt.expires_at = None if expiry_s is None else now + delay_s + expiry_s
         self._receipts[id] = receipt
+        self._note(receipt)
+        self._look_at(receipt)
         return receipt
 
     def settle(self, id: str) -> None:
-        """The push of this id was handed to everybody that it is for."""
+        """The push of this id was handed to everybody that it is for, or will not be."""
         receipt = self._receipts.get(id)
         if receipt is not None and not receipt.settled:
-            receipt.settled = True
+            receipt.scheduled, receipt.settled = False, True
+            self._note(receipt)
             self._tell_later(receipt)
 
     def forget(self, id: str) -> None:
@@ -223,6 +124,8 @@ class Receipts:
         for device in receipt.devices.values():
             if device.done_at is None:
                 self._closed(device)
+            self._broker.notes.clear(DEVICE, device.key)
+        self._broker.notes.clear(RECEIPT, id)
         self._device_count -= len(receipt.devices)
 
     def get(self, id: str) -> Receipt | None:
@@ -291,6 +194,7 @@ class Receipts:
         if (device := self._device(session, message)) is not None:
             device.packet_id = packet_id
             self.released[session.client_id, packet_id] = device
+            self._note_device(device)
 
     def completed(self, session: Session, packet_id: int) -> None:
         """PUBCOMP came."""
@@ -329,7 +233,8 @@ class Receipts:
         return self._add(receipt, *key) if device is None else device
 
     def _add(self, receipt: Receipt, client_id: str, topic: str) -> Device:
-        device = receipt.devices[client_id, topic] = Device(receipt, client_id, topic)
+        device = Device(receipt, len(receipt.devices), client_id, topic)
+        receipt.devices[client_id, topic] = device
         self._device_count += 1
         self._opened(device)
         return device
@@ -362,10 +267,103 @@ class Receipts:
             self._closed(device)
         elif was_final and not final:
             self._opened(device)
+        self._note_device(device)
         receipt = device.receipt
         changes = self._tell_later(receipt)
         if receipt.watchers:
             changes.append(Change(device.client_id, device.topic, state, reason, device.at))
+
+    # What survives
+
+    def _note(self, receipt: Receipt) -> None:
+        self._broker.notes.set(RECEIPT, receipt.id, receipt.as_note(), int(receipt.until))
+
+    def _note_device(self, device: Device) -> None:
+        self._broker.notes.set(DEVICE, device.key, device.as_note(), int(device.receipt.until))
+
+    def restore(self) -> None:
+        """Take up what notes tell of the last process, when its sessions are there."""
+        notes = self._broker.notes
+        for note in notes.of_kind(RECEIPT):
+            self._receipts[note.key] = Receipt.of_note(note.key, note.value, note.until)
+            self._look_at(self._receipts[note.key])
+        for note in sorted(notes.of_kind(DEVICE), key=lambda note: _number_of(note.key)):
+            known = self._receipts.get(note.key.rpartition("/")[0])
+            if known is not None:
+                self._take_up(Device.of_note(known, _number_of(note.key), note.value))
+        for receipt in self._receipts.values():
+            if not receipt.scheduled:
+                self.settle(receipt.id)  # whoever was handing it out is no more
+
+    def _take_up(self, device: Device) -> None:
+        device.receipt.devices[device.client_id, device.topic] = device
+        self._device_count += 1
+        if device.done_at is not None:
+            return
+        self._opened(device)
+        if device.client_id not in self._broker.sessions:
+            self._end(device, "session_ended")
+        elif device.packet_id:
+            self.released[device.client_id, device.packet_id] = device
+
+    def woke(self, session: Session) -> None:
+        """A session's messages are in memory again: those that did not come back never will."""
+        devices = self._open.get(session.client_id)
+        if devices is None:
+            return
+        messages = [*(session.queue or ()), *session.inflight.values()]
+        known = {
+            (each.push.id, each.topic) for each in messages if each is not None and each.push is not None
+        }
+        for device in list(devices):
+            is_released = device.packet_id and device.packet_id in session.inflight
+            if not is_released and (device.receipt.id, device.topic) not in known:
+                self._end(device, "lost")
+
+    # On the wheel: receipts whose time is over, and pushes that it is too late for
+
+    def _look_at(self, receipt: Receipt) -> None:
+        """Have a look when something is due by the clock."""
+        expires_at = receipt.expires_at
+        when = receipt.until
+        if expires_at is not None and self._unix() < expires_at < when:
+            when = expires_at
+        heappush(self._heap, (when, receipt.id))
+        if self.slot == 0 or self._heap[0][1] == receipt.id:
+            self._broker.wheel.add(self)
+
+    def due_at(self) -> float | None:
+        if not self._heap:
+            return None
+        return self._broker.wheel.seconds() + self._heap[0][0] - self._unix()
+
+    def on_due(self) -> None:
+        now = self._unix()
+        while self._heap and self._heap[0][0] <= now:
+            receipt = self._receipts.get(heappop(self._heap)[1])
+            if receipt is not None:
+                self._visit(receipt, now)
+        self._broker.wheel.add(self)
+
+    def _visit(self, receipt: Receipt, now: float) -> None:
+        if receipt.until <= now:
+            self.forget(receipt.id)
+            return
+        if receipt.expires_at is not None and receipt.expires_at <= now:
+            was_idle = not self._late
+            self._late.extend(each for each in receipt.devices.values() if each.state is State.QUEUED)
+            if was_idle:
+                self._expire()
+        self._look_at(receipt)
+
+    def _expire(self) -> None:
+        """Nobody will be sent what waits too long, though it may be noticed in a queue much later."""
+        for _ in range(min(self.SLICE, len(self._late))):
+            device = self._late.popleft()
+            if device.state is State.QUEUED and device.done_at is None:
+                self._end(device, "expired")
+        if self._late:
+            self._broker.soon(self._expire)
 
     # Telling those who watch, once for each turn, and when it is durable
 
@@ -395,3 +393,8 @@ class Receipts:
             function(*arguments)
         except Exception:
             self._log.failure("somebody who was told of {receipt!r} failed", receipt=arguments[0])
+
+
+def _number_of(key: str) -> int:
+    """Of a device, by the key of its note."""
+    return int(key.rpartition("/")[2])

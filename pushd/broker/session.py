@@ -617,9 +617,10 @@ class Session:
         self.received = set(saved.received) or None
         if len(waiting) < len(sleep.outline):  # some could not be read
             self._queue_anew(sequences, waiting)
-            return
-        self.queue = deque(waiting) or None
-        self.queued_bytes = sleep.outline.payload_bytes
+        else:
+            self.queue = deque(waiting) or None
+            self.queued_bytes = sleep.outline.payload_bytes
+        self._broker.receipts.woke(self)
 
     def restore(self, saved: records.SavedSession) -> None:
         """Become what a store kept of this session; its subscriptions are the broker's part."""

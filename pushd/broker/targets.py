@@ -275,12 +275,8 @@ class _Push:
             devices = len(sessions) + sum(len(broker.router.route(each.topic).targets) for each in messages)
             if not broker.receipts.has_room(devices):
                 raise _Refused(ReasonCode.QUOTA_EXCEEDED)
-            self._open_receipt()
-
-    def _open_receipt(self) -> None:
-        expiry_s = self._publication.expiry_s
-        expires_at = None if expiry_s is None else self._broker.wheel.seconds() + expiry_s
-        self._broker.receipts.open(self._mark.id, self._principal.username or "", expires_at)
+            owner = self._principal.username or ""
+            broker.receipts.open(self._mark.id, owner, expiry_s=self._publication.expiry_s)
 
     async def _hand_out(self, messages: list[Message], sessions: list[Session]) -> None:
         waiting = []
