@@ -16,8 +16,9 @@ large is refused from what its headers announce, before the body is read.
 An answer that goes on (`pushd.gateway.events`) has no deadline: it ends when its reader leaves, or does not
 read.
 
-A connection that asks for a WebSocket at a path where there is one is handed over: `_successor` is the
-protocol from then on, with deadlines of its own, and all that is left to do here is to pass its bytes on.
+A connection that asks for a WebSocket is handed over: to who has its path, before there is a page that it
+could be for, or by its page, once that has decided (`hand_over`). `_successor` is the protocol from then on,
+with deadlines of its own, and all that is left to do here is to pass its bytes on.
 
 One timer per connection looks at the deadline when it fires, instead of being moved with every request: a
 request then costs a few assignments and no change to the reactor's heap of timers.
@@ -186,15 +187,33 @@ class GatewayChannel(HTTPChannel):
     def _hand_over(self, factory: IProtocolFactory) -> None:
         request = self.requests.pop()
         head = _head(self._command, self._path, self._version, request.requestHeaders)
-        self._successor = factory.buildProtocol(self.transport.getPeer())
-        if self._successor is None:
+        protocol = factory.buildProtocol(self.transport.getPeer())
+        if protocol is None:
             self.loseConnection()
             return
-        self._stop_clock()
         self.setRawMode()  # what came behind the request goes to `rawDataReceived`
+        self._let_go(protocol)
+        protocol.dataReceived(head)
+
+    def hand_over(self, protocol: IProtocol, answer: bytes) -> None:
+        """
+        Let somebody else have the connection, in the place of an answer to the request under way.
+
+        :param answer: what makes the caller expect that. What it has said since goes to `protocol`.
+        """
+        self.requests.pop().channel = None  # type: ignore[assignment]  # as Twisted does at a request's end
+        self.transport.write(answer)
+        self._let_go(protocol)
+        said, self._dataBuffer = b"".join(self._dataBuffer), []
+        self.transport.resumeProducing()  # type: ignore[attr-defined]  # it is not read from while much waits
+        if said:
+            protocol.dataReceived(said)
+
+    def _let_go(self, protocol: IProtocol) -> None:
+        self._successor = protocol
+        self._stop_clock()
         self.transport.unregisterProducer()  # type: ignore[attr-defined]  # ours has it
-        self._successor.makeConnection(self.transport)
-        self._successor.dataReceived(head)
+        protocol.makeConnection(self.transport)
 
     def rawDataReceived(self, data: bytes) -> None:
         if self._successor is not None:

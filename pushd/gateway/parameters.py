@@ -75,7 +75,7 @@ TRUE = frozenset({"1", "yes", "true"})
 FALSE = frozenset({"0", "no", "false"})
 
 # A "Priority: u=4, i" is RFC 9218's, added by proxies on the way; it says nothing about the message.
-_HTTP_PRIORITY = re.compile(r"(u=[0-7])?,?\s*(i(=\?[01])?)?")
+HTTP_PRIORITY = re.compile(r"(u=[0-7])?,?\s*(i(=\?[01])?)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URI = re.compile(
     r"[A-Za-z][-+.A-Za-z0-9]*:\S+"
@@ -158,8 +158,8 @@ def _of_headers(headers: Headers) -> dict[str, str]:
     found = []
     for name, values in headers:
         if name in _OF_HEADER:
-            text = _header_text(values[0])
-            if text and not (name == b"Priority" and _HTTP_PRIORITY.fullmatch(text)):
+            text = header_text(values[0])
+            if text and not (name == b"Priority" and HTTP_PRIORITY.fullmatch(text)):
                 found.append((_OF_HEADER[name], text))
         elif name in IMPLIED:
             value, parameter = IMPLIED[name]
@@ -184,7 +184,7 @@ def _earliest(found: list[tuple[tuple[str, int], str]]) -> dict[str, str]:
     return {parameter: text for (parameter, _), text in found}
 
 
-def _header_text(value: bytes) -> str:
+def header_text(value: bytes) -> str:
     """A header's value: UTF-8, or RFC 2047's encoded words. What is neither is kept as far as it is text."""
     text = value.decode("utf-8", "replace").strip()
     if "=?" not in text:

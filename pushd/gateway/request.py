@@ -95,6 +95,11 @@ class GatewayRequest(Request):
         Deferred.fromCoroutine(answering).addCallback(self.answer).addErrback(self._failed)
         return NOT_DONE_YET
 
+    def answered_by(self, answering: Coroutine[Deferred[Any], Any, None]) -> int:
+        """The same where `answering` answers by itself, with a stream for one."""
+        Deferred.fromCoroutine(answering).addErrback(self._failed)
+        return NOT_DONE_YET
+
     def answer(self, body: bytes, status: int = 200, headers: bytes = b"") -> None:
         """
         Send the whole answer, unless there was one already or the caller has left.

@@ -30,9 +30,11 @@ from pushd.gateway.pages import Quoted
 from pushd.gateway.push_operations import PAGES
 from pushd.gateway.rules import RuleFile, RulePages
 from pushd.gateway.status import MetricsPage, ReadyPage, Status, StatusPages, status_pages
+from pushd.gateway.subscribe import subscribe_pages
 from pushd.gateway.subscription_lists import SubscriptionListPages
 from pushd.gateway.users import AccountPages, UserPages
 from pushd.service.accounts import AccountLogins
+from pushd.service.audience import Audience
 from pushd.service.people import PeopleOffice
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
     streams = Streams()
     return {
         **status_pages(guard, desk.status, streams),
+        **subscribe_pages(guard, Audience(desk.broker, publisher), streams, time.time),
         b"console": console(),
         b"docs": explorer(),
         b"openapi.json": openapi(),

@@ -11,16 +11,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
-from pushd.gateway.events import (
-    HEART_BEAT_S,
-    MAX_UNREAD_BYTES,
-    EventStream,
-    Streams,
-    encode_event,
-)
+from pushd.gateway.events import EventStream, Streams, encode_event
 from pushd.gateway.guards import Guard
 from pushd.gateway.pages import json_app
 from pushd.gateway.request import GatewayRequest
+from pushd.gateway.streams import HEART_BEAT_S, MAX_UNREAD_BYTES
 from tests.gateway.callers import Caller
 
 ASK = b"GET /v1/news HTTP/1.1\r\nHost: h\r\n\r\n"
