@@ -153,6 +153,11 @@ class Settings:
     pid_file: str | None = None
     user: str | None = None
     admin_user: tuple[str, ...] = ()  # who may see and change everything through the gateway
+    gateway_limits: bool = True  # whether the gateway's callers are held to any rate
+    max_request_rate_per_user: int = 100  # requests per second; 0 is no limit, as in the next
+    max_request_rate_per_address: int = 10  # of callers without a name
+    trusted_proxy: tuple[str, ...] = ()  # networks, or "unix": whose headers about callers count
+    proxy_user_header: str | None = None  # by which these proxies say who somebody is
     redis_url: str | None = None  # None: accounts, friends and counts are in files of our own
     autosubscribe_file: str | None = None
     routes_file: str | None = None

@@ -69,7 +69,7 @@ class FollowPages:
         )
 
     @app.route("/users/<user>/follows/<other>", methods=["PUT"])
-    @described("Follow somebody", answer=_DONE)
+    @described("Follow somebody", answer=_DONE, statuses=(200, 201))
     async def put(self, request: GatewayRequest, user: str, other: str) -> bytes:
         username, followed = await self._identify(request, user), _name(other)
         is_new = await asked(self._people().follow(username, followed))

@@ -70,7 +70,7 @@ class SubscriptionListPages:
         return json_answer(request, {"username": username, "filter": filter, "qos": listed[filter]})
 
     @app.route("/users/<user>/subscriptions/<filter>", methods=["PUT"])
-    @described("Subscribe a user", body=_QOS, body_required=False, answer=_DONE)
+    @described("Subscribe a user", body=_QOS, body_required=False, answer=_DONE, statuses=(200, 201))
     async def put(self, request: GatewayRequest, user: str, filter: str) -> bytes:
         username, filter, qos = await self._identify(request, user), _filter(filter), _qos(request)
         listed = await self._listed(username)
