@@ -237,6 +237,10 @@ class GatewayChannel(HTTPChannel):
 
     # The clock
 
+    def allow(self, further_s: float) -> None:
+        """Let the answer take so much longer: its caller has asked to wait for something."""
+        self._deadline += further_s
+
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
         self._deadline = self.factory.reactor.seconds() + PATIENCE_S[phase]
