@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from pushd.broker.interfaces import Access, Principal
+from pushd.broker.interfaces import Access, Principal, Verdict
 from pushd.broker.message import Message, PushMark
 from pushd.broker.records import Kept, KeptQuery
 from pushd.mqtt.codes import ReasonCode
@@ -53,7 +53,7 @@ class Audience:
         if isinstance(verdict, Deferred):
             verdict = await verdict
         if verdict is not ReasonCode.SUCCESS or _has_wildcards(topic):
-            return verdict or ReasonCode.NOT_AUTHORIZED
+            return _decided(verdict)
         companion = self._broker.companion
         preparing = None if companion is None else companion.prepare(principal.username, policy)
         if preparing is not None:  # READ is decided at once, or not at all
@@ -72,7 +72,7 @@ class Audience:
         if isinstance(verdict, Deferred):
             verdict.addErrback(lambda _: None)
             return ReasonCode.SERVER_UNAVAILABLE
-        return verdict or ReasonCode.NOT_AUTHORIZED
+        return _decided(verdict)
 
     # What is being said
 
@@ -122,6 +122,11 @@ class Audience:
 
     def _whole(self, topic: str) -> str:
         return self._publisher.policy.mount_point + topic
+
+
+def _decided(verdict: Verdict) -> ReasonCode:
+    """Nobody's yes is a no."""
+    return ReasonCode.NOT_AUTHORIZED if verdict is None else verdict
 
 
 def _has_wildcards(topic: str) -> bool:
