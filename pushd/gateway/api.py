@@ -19,7 +19,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from pushd.gateway import problems
-from pushd.gateway.openapi import BOOLEAN, described, record
+from pushd.gateway.openapi import BOOLEAN, described, record, text
 from pushd.gateway.pages import Pages, json_app
 from pushd.gateway.parameters import TRUE
 from pushd.gateway.problems import Refusal
@@ -74,6 +74,9 @@ def _check_path(request: GatewayRequest) -> None:
 _NOT_HEALTHY = b'{"healthy":false,"reason":"nothing can be stored at the moment"}\n'
 
 
+_HEALTH = record(["healthy"], healthy=BOOLEAN, reason=text())
+
+
 class VersionOne:
     """The pages under ``/v1`` that are not pushes."""
 
@@ -83,7 +86,7 @@ class VersionOne:
         self._healthy = healthy
 
     @app.route("/health", methods=["GET"])
-    @described("Whether what is pushed can be stored", answer=record(["healthy"], healthy=BOOLEAN), open=True)
+    @described("Whether what is pushed can be stored", answer=_HEALTH, statuses=(200, 503), open=True)
     def health(self, request: GatewayRequest) -> bytes:
         """For probes and load balancers, without a login: it names no file, and the log says more."""
         if self._healthy():

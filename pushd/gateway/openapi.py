@@ -110,18 +110,20 @@ class Operation:
 
     :ivar summary: one line.
     :ivar about: what else there is to say.
+    :ivar path: what names in the path may be, where not anything will do.
     :ivar query: parameters of the query, by name.
     :ivar headers: headers that mean something here.
     :ivar body: a JSON body, or ``None``.
     :ivar takes: the type of a body that is no JSON; empty for none.
     :ivar answer: a good answer, if it is JSON.
     :ivar answers: the type of one that is not.
-    :ivar status: of a good answer.
+    :ivar statuses: of good answers.
     :ivar open: whether it asks nobody who they are.
     """
 
     summary: str
     about: str = ""
+    path: Mapping[str, Schema] = field(default_factory=dict)
     query: Mapping[str, Schema] = field(default_factory=dict)
     headers: Mapping[str, Schema] = field(default_factory=dict)
     body: Schema | None = None
@@ -129,7 +131,7 @@ class Operation:
     takes: str = ""
     answer: Schema | None = None
     answers: str = JSON
-    status: int = 200
+    statuses: tuple[int, ...] = (200,)
     open: bool = False
 
 
@@ -208,11 +210,12 @@ def _operation(page: Page) -> dict[str, Any]:
     made: dict[str, Any] = {
         "operationId": f"{page.method.lower()} {page.path}",
         "summary": told.summary,
-        "responses": {str(told.status): _good(told), "default": _BAD},
+        "responses": {str(status): _good(told) for status in told.statuses} | {"default": _BAD},
     }
     if told.about:
         made["description"] = told.about
-    parameters = [_parameter("path", name, text(minLength=1)) for name in re.findall(r"{(\w+)}", page.path)]
+    names = re.findall(r"{(\w+)}", page.path)
+    parameters = [_parameter("path", name, told.path.get(name, text(minLength=1))) for name in names]
     parameters += [_parameter("query", name, schema) for name, schema in told.query.items()]
     parameters += [_parameter("header", name, schema) for name, schema in told.headers.items()]
     if parameters:

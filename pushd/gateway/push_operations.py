@@ -74,17 +74,21 @@ _JSON: Schema = record(
 )
 
 _LEVELS = "A topic of several levels has %2F between them."
+_NAME = text(pattern="^[-_A-Za-z0-9]{1,64}$")
+_PATH = {"topic": _NAME, "sequence_id": _NAME}
 _QUERY = {name: schema for name, schema in PARAMETERS.items() if name != "sequence_id"} | {
     "sid": PARAMETERS["sequence_id"]
 }
 
 
 def _of_text(summary: str) -> Operation:
-    return Operation(summary, _LEVELS, query=_QUERY, takes="text/plain", answer=MESSAGE)
+    return Operation(summary, _LEVELS, path=_PATH, query=_QUERY, takes="text/plain", answer=MESSAGE)
 
 
-_BY_GET = Operation("Push by opening a URL", _LEVELS, query={"message": text(), **_QUERY}, answer=MESSAGE)
-_CLEAR = Operation("Have readers take earlier messages of a sequence away", answer=MESSAGE)
+_BY_GET = Operation(
+    "Push by opening a URL", _LEVELS, path=_PATH, query={"message": text(), **_QUERY}, answer=MESSAGE
+)
+_CLEAR = Operation("Have readers take earlier messages of a sequence away", path=_PATH, answer=MESSAGE)
 _OF_BYTES = Operation(
     "Push a payload, byte for byte, to a topic of MQTT",
     query=_QUERY,
@@ -103,7 +107,11 @@ PAGES = (
     Page(
         "DELETE",
         "/{topic}/{sequence_id}",
-        Operation("Have readers forget a sequence, and publish none of it that is scheduled", answer=MESSAGE),
+        Operation(
+            "Have readers forget a sequence, and publish none of it that is scheduled",
+            path=_PATH,
+            answer=MESSAGE,
+        ),
     ),
     *(Page("PUT", f"/{{topic}}/{{sequence_id}}/{word}", _CLEAR) for word in ("clear", "read")),
     *(Page(method, "/v1/publish/{topic}", _OF_BYTES) for method in ("POST", "PUT")),

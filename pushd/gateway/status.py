@@ -162,7 +162,7 @@ class ReadyPage:
         self._status = status
 
     @app.route("/ready", methods=["GET"])
-    @described("Whether clients may be sent here", answer=record(["ready"], ready=BOOLEAN), open=True)
+    @described("Whether clients may be sent here", answer=record(["ready"], ready=BOOLEAN), statuses=(200, 503), open=True)
     def ready(self, request: GatewayRequest) -> bytes:
         """Without a login. 503 until what was stored is loaded and all plugins run, and from a stop on."""
         ready = self._status.ready

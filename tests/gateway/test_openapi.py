@@ -25,7 +25,7 @@ class Shelf:
         raise NotImplementedError
 
     @app.route("/books/<path:name>", methods=["PUT"])
-    @described("Put a book there", body=record(text=text()), status=201, open=True)
+    @described("Put a book there", body=record(text=text()), statuses=(201,), open=True)
     def put(self, request: GatewayRequest, name: str) -> bytes:
         """Not called here."""
         raise NotImplementedError
