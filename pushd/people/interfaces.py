@@ -186,6 +186,9 @@ class IPeople(Interface):
     def tokens(username: str) -> Deferred[list[Token]]:
         """All tokens of a user, the oldest first."""
 
+    def token_owners() -> Deferred[list[str]]:
+        """All users who have tokens, in the order of their names (by code points)."""
+
     def keep_token(token: Token) -> Deferred[None]:
         """Add a token, or put it in the place of the one with the same hash."""
 

@@ -165,6 +165,9 @@ class MemoryPeople:
         found = [token for token in self.known.tokens.values() if token.username == username]
         return succeed(sorted(found, key=lambda token: (token.created_at, token.hash)))
 
+    def token_owners(self) -> Deferred[list[str]]:
+        return succeed(sorted({token.username for token in self.known.tokens.values()}))
+
     def keep_token(self, token: Token) -> Deferred[None]:
         old = self.known.tokens.get(token.hash, token)
         self.known.tokens[token.hash] = token

@@ -10,6 +10,7 @@ People in Redis, which several pushd, ``pushctl`` and other programs may share.
     pushd:token:HASH           hash: user, label, writes, reads, rate_per_s, created_at, expires_at, used_at,
                                used_from; HASH is the token's SHA-256
     pushd:tokens:NAME          set: the hashes of NAME's tokens
+    pushd:token_owners         set: the names that have such a set
     pushd:grants:NAME          hash: permission by topic pattern; NAME is * for everybody
     pushd:granted              set: the names that have such a hash
     pushd:changes              stream, capped: user, aspect
@@ -136,7 +137,8 @@ class RedisPeople:
     async def remove_account(self, username: str) -> bool:
         keys = [self._user(username), self._key("users"), self._subscriptions(username)]
         keys += [self._key("connected"), self._follows(username), self._followers(username)]
-        keys += [self._tokens(username), self._grants(username), self._key("granted"), self._feed]
+        keys += [self._tokens(username), self._key("token_owners")]
+        keys += [self._grants(username), self._key("granted"), self._feed]
         owns_grants = "0" if username == EVERYBODY else "1"
         return await self._has(scripts.REMOVE_ACCOUNT, keys, self._prefix, username, owns_grants)
 
@@ -189,14 +191,20 @@ class RedisPeople:
         return sorted(found, key=lambda token: (token.created_at, token.hash))
 
     @asks
+    async def token_owners(self) -> list[str]:
+        return sorted(
+            map(_text, unpacked(await self._run(scripts.TOKEN_OWNERS, [self._key("token_owners")])))
+        )
+
+    @asks
     async def keep_token(self, token: Token) -> None:
-        keys = [self._token(token.hash), self._tokens(token.username), self._feed]
+        keys = [self._token(token.hash), self._tokens(token.username), self._key("token_owners"), self._feed]
         fields = _fields(token)
         await self._run(scripts.KEEP_TOKEN, keys, self._prefix, token.hash, token.username, *fields)
 
     @asks
     async def remove_token(self, username: str, hash: str) -> bool:
-        keys = [self._token(hash), self._tokens(username), self._feed]
+        keys = [self._token(hash), self._tokens(username), self._key("token_owners"), self._feed]
         return await self._has(scripts.REMOVE_TOKEN, keys, username, hash)
 
     @asks

@@ -102,7 +102,7 @@ return 1
 """
 )
 
-# KEYS: user, index, subscriptions, connected, follows, followers, tokens, grants, granted, feed.
+# KEYS: user, index, subscriptions, connected, follows, followers, tokens, owners, grants, granted, feed.
 # ARGV: prefix, name, whether grants of this name are its own ("1").
 REMOVE_ACCOUNT = Script(
     _NOTE
@@ -121,10 +121,11 @@ for _, other in ipairs(touched) do
 end
 redis.call('DEL', KEYS[5], KEYS[6])
 for _, hash in ipairs(redis.call('SMEMBERS', KEYS[7])) do redis.call('DEL', prefix .. 'token:' .. hash) end
+redis.call('SREM', KEYS[8], name)
 if redis.call('DEL', KEYS[7]) == 1 then note(name, 'tokens') end
 if ARGV[3] == '1' then
-  redis.call('SREM', KEYS[9], name)
-  if redis.call('DEL', KEYS[8]) == 1 then note(name, 'grants') end
+  redis.call('SREM', KEYS[10], name)
+  if redis.call('DEL', KEYS[9]) == 1 then note(name, 'grants') end
 end
 if #touched > 0 then note(name, 'friends') end
 for _, other in ipairs(touched) do
@@ -200,31 +201,41 @@ end
 return cmsgpack.pack(found)
 """)
 
-# KEYS: token, tokens, feed. ARGV: prefix, hash, user, then fields and their values.
-KEEP_TOKEN = Script(
-    _NOTE
-    + """
-local owner = redis.call('HGET', KEYS[1], 'user')
-if owner and owner ~= ARGV[3] then
-  redis.call('SREM', ARGV[1] .. 'tokens:' .. owner, ARGV[2])
+_FORGET_TOKEN = """
+local function forget(hash, list, owner, owners)
+  redis.call('SREM', list, hash)
+  if redis.call('EXISTS', list) == 0 then redis.call('SREM', owners, owner) end
   note(owner, 'tokens')
 end
+"""
+
+# KEYS: owners. -> [name, ...]
+TOKEN_OWNERS = Script("return cmsgpack.pack(redis.call('SMEMBERS', KEYS[1]))")
+
+# KEYS: token, tokens, owners, feed. ARGV: prefix, hash, user, then fields and their values.
+KEEP_TOKEN = Script(
+    _NOTE
+    + _FORGET_TOKEN
+    + """
+local owner = redis.call('HGET', KEYS[1], 'user')
+if owner and owner ~= ARGV[3] then forget(ARGV[2], ARGV[1] .. 'tokens:' .. owner, owner, KEYS[3]) end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'user', ARGV[3], unpack(ARGV, 4))
 redis.call('SADD', KEYS[2], ARGV[2])
+redis.call('SADD', KEYS[3], ARGV[3])
 note(ARGV[3], 'tokens')
 return 1
 """
 )
 
-# KEYS: token, tokens, feed. ARGV: user, hash.
+# KEYS: token, tokens, owners, feed. ARGV: user, hash.
 REMOVE_TOKEN = Script(
     _NOTE
+    + _FORGET_TOKEN
     + """
 if redis.call('HGET', KEYS[1], 'user') ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.call('SREM', KEYS[2], ARGV[2])
-note(ARGV[1], 'tokens')
+forget(ARGV[2], KEYS[2], ARGV[1], KEYS[3])
 return 1
 """
 )

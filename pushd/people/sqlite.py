@@ -204,6 +204,14 @@ class SqlitePeople:
             ).fetchall()
         return [_token_of(*row) for row in rows]
 
+    def token_owners(self) -> Deferred[list[str]]:
+        return self._in_thread(self._token_owners)
+
+    def _token_owners(self) -> list[str]:
+        with self._file.reading() as connection:
+            rows = connection.execute("SELECT DISTINCT username FROM token ORDER BY username")
+            return [name for (name,) in rows]
+
     def keep_token(self, token: Token) -> Deferred[None]:
         return self._in_thread(self._keep_token, token)
 

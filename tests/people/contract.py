@@ -81,6 +81,7 @@ CALLS: st.SearchStrategy[tuple[str, tuple[Any, ...]]] = st.one_of(
     st.tuples(st.just("token_used"), st.tuples(SUMS, TIMES, FILTERS)),
     st.tuples(st.just("token"), st.tuples(SUMS)),
     st.tuples(st.just("tokens"), st.tuples(NAMES)),
+    st.tuples(st.just("token_owners"), st.tuples()),
     st.tuples(st.just("keep_grant"), st.tuples(st.builds(Grant, GRANTEES, FILTERS, PERMISSIONS))),
     st.tuples(st.just("remove_grants"), st.tuples(GRANTEES, st.none() | FILTERS)),
     st.tuples(st.just("remove_account"), st.tuples(GRANTEES)),
@@ -268,6 +269,18 @@ class PeopleContract(SynchronousTestCase):
         self.wait(self.people.keep_token(Token("0a" * 32, "bob")))
         self.assertEqual(self.wait(self.people.tokens("ada")), [])
         self.assertEqual(self.wait(self.people.tokens("bob")), [Token("0a" * 32, "bob")])
+
+    def test_token_owners(self) -> None:
+        """Who has any, by name, as long as there are some."""
+        for digit, name in (("1", "bob"), ("2", "ada"), ("3", "bob")):
+            self.wait(self.people.keep_token(Token(digit * 64, name)))
+        self.assertEqual(self.wait(self.people.token_owners()), ["ada", "bob"])
+        self.wait(self.people.remove_token("bob", "1" * 64))
+        self.assertEqual(self.wait(self.people.token_owners()), ["ada", "bob"])
+        self.wait(self.people.remove_token("bob", "3" * 64))
+        self.assertEqual(self.wait(self.people.token_owners()), ["ada"])
+        self.wait(self.people.remove_account("ada"))
+        self.assertEqual(self.wait(self.people.token_owners()), [])
 
     def test_token_used(self) -> None:
         """The latest use is kept, in whatever order they are told; nothing of one that is gone."""
