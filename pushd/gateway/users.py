@@ -9,6 +9,8 @@ Accounts by HTTP, for administrators.
 No answer has a password or a hash of one in it. Names may hold any character, a slash as ``%2F``.
 
 What stands behind a user's name, such as ``/v1/users/<user>/follows``, belongs to other pages (`UserPages`).
+So does what ntfy's clients ask at the same paths (`pushd.gateway.access_pages`): everything at ``/v1/users`` but
+a list that comes in pages, and all changes at ``/v1/users/access``, whoever may be called so.
 """
 
 from __future__ import annotations
@@ -51,18 +53,33 @@ class UserPages(Resource):
     :param accounts: the pages of users themselves.
     :param others: further pages, by that word, such as ``b"follows"``. All see their path from ``/users`` on,
         and read names with `user_of_path`.
+    :param ntfys: the pages for ntfy's clients.
     """
 
     isLeaf = True
 
-    def __init__(self, accounts: IResource, others: Mapping[bytes, IResource]) -> None:
+    def __init__(
+        self, accounts: IResource, others: Mapping[bytes, IResource], ntfys: IResource | None = None
+    ) -> None:
         super().__init__()
         self._accounts = Quoted(accounts)
+        self._ntfys = self._accounts if ntfys is None else Quoted(ntfys)
         self._others = {word: Quoted(pages) for word, pages in others.items()}
 
     def render(self, request: GatewayRequest) -> Any:
-        word = b"".join((request.postpath or [])[_AT_WORD : _AT_WORD + 1])
+        path = request.postpath or []
+        if _is_ntfys(request, path):
+            return self._ntfys.render(request)
+        word = b"".join(path[_AT_WORD : _AT_WORD + 1])
         return self._others.get(word, self._accounts).render(request)
+
+
+def _is_ntfys(request: GatewayRequest, path: list[bytes]) -> bool:
+    """Whether a request is meant as ntfy means it."""
+    reads = request.method in (b"GET", b"HEAD")
+    if path == [b"users"]:
+        return not (reads and request.args.keys() & {b"after", b"limit"})
+    return path == [b"users", b"access"] and not reads
 
 
 async def asked(answer: Deferred[T]) -> T:
@@ -154,7 +171,7 @@ class AccountPages:
         return json_answer(request, _shown(account))
 
     @app.route("/users/<user>", methods=["PUT"])
-    @described("Make or change an account, for administrators", body=_WANTED, answer=_DONE)
+    @described("Make or change an account, for administrators", body=_WANTED, answer=_DONE, statuses=(200, 201))
     async def put(self, request: GatewayRequest, user: str) -> bytes:
         await self._guard.identify_admin(request)
         username, wanted = user_of_path(user), Wanted.of(json_object(request))
