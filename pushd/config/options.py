@@ -397,6 +397,9 @@ OURS = (
     Option("gateway_limits", BOOLEAN, True, G, HUP),
     Option("max_request_rate_per_user", Integer(0, below=0), 100, G, HUP),
     Option("max_request_rate_per_address", Integer(0, below=0), 10, G, HUP),
+    Option("max_streams_per_caller", Integer(0, below=0), 30, G, HUP),
+    # Not ntfy's name for it: that is an option of Mosquitto's bridges.
+    Option("stream_keepalive_interval", seconds(5, 75), 45, G, HUP),
     Option("trusted_proxy", Network(), (), G, HUP, repeat=ALL),
     Option("proxy_user_header", HeaderName(), None, G, HUP, repeat=ONCE),
     Option("accounts", BOOLEAN, False, S, HUP),

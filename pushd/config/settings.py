@@ -156,6 +156,8 @@ class Settings:
     gateway_limits: bool = True  # whether the gateway's callers are held to any rate
     max_request_rate_per_user: int = 100  # requests per second; 0 is no limit, as in the next
     max_request_rate_per_address: int = 10  # of callers without a name
+    max_streams_per_caller: int = 30  # open at a time; 0 is no limit
+    stream_keepalive_interval: int = 45  # seconds
     trusted_proxy: tuple[str, ...] = ()  # networks, or "unix": whose headers about callers count
     proxy_user_header: str | None = None  # by which these proxies say who somebody is
     redis_url: str | None = None  # None: accounts, friends and counts are in files of our own

@@ -49,7 +49,7 @@ class Streams(Places):
 
         :raises Refusal: 42903, all places are taken.
         """
-        leave = self.take(request, caller)
+        leave = self.take(caller)
         stream = EventStream(request)
         stream.call_when_over(leave)
         return stream

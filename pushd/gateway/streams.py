@@ -3,7 +3,7 @@ Answers that go on for as long as their reader stays, whatever is in them.
 
     self._places = Places()                         # one for each gateway
     ...
-    leave = self._places.take(request, caller)      # or 42903: too many are open
+    leave = self._places.take(caller)      # or 42903: too many are open
     stream = HttpStream(request, b"text/plain", lambda: b"still here\n")
     stream.call_when_over(leave)
     stream.begin()
@@ -19,9 +19,9 @@ all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
@@ -54,52 +54,55 @@ _HEADERS = (
 
 log = Logger()
 
-# A user name, or the address of a caller without one.
-_Who: TypeAlias = "tuple[str | None, str]"
+
+def user_or_address(caller: Caller) -> Hashable:
+    """As whom somebody is counted: callers without a name are told apart by address."""
+    return caller.username or (caller.address.rpartition(":")[0],)
 
 
 class Places:
     """
     Those for streams at one gateway.
 
-    :param per_caller: how many one user may have; callers without a name are told apart by address. 0 is no
-        limit.
+    :param per_caller: how many one caller may have now; 0 is no limit.
     :param at_most: how many there are.
+    :param who: as whom a caller is counted; ``None`` for whoever may have as many as there are.
     """
 
-    def __init__(self, per_caller: int = MAX_PER_CALLER, at_most: int = MAX_STREAMS) -> None:
+    def __init__(
+        self,
+        per_caller: Callable[[], int] = lambda: MAX_PER_CALLER,
+        at_most: int = MAX_STREAMS,
+        who: Callable[[Caller], Hashable | None] = user_or_address,
+    ) -> None:
         self._per_caller = per_caller
         self._at_most = at_most
-        self._taken: Counter[_Who] = Counter()
+        self._who = who
+        self._taken: Counter[Hashable] = Counter()
         self._count = 0
 
     def __len__(self) -> int:
         """How many are taken."""
         return self._count
 
-    def take(self, request: GatewayRequest, caller: Caller) -> Callable[[], None]:
+    def take(self, caller: Caller) -> Callable[[], None]:
         """
         :return: gives the place back; to be called once.
         :raises Refusal: 42903, all places are taken.
         """
-        who = _who(request, caller)
-        if self._count >= self._at_most or 0 < self._per_caller <= self._taken[who]:
+        who = self._who(caller)
+        has_all = who is not None and 0 < self._per_caller() <= self._taken[who]
+        if has_all or self._count >= self._at_most:
             raise Refusal(problems.TOO_MANY_STREAMS)
         self._taken[who] += 1
         self._count += 1
         return lambda: self._leave(who)
 
-    def _leave(self, who: _Who) -> None:
+    def _leave(self, who: Hashable | None) -> None:
         self._count -= 1
         self._taken[who] -= 1
         if not self._taken[who]:
             del self._taken[who]
-
-
-def _who(request: GatewayRequest, caller: Caller) -> _Who:
-    if caller.username is not None:
-        return caller.username, ""
-    return None, str(getattr(request.getClientAddress(), "host", ""))
 
 
 class Stage(Enum):

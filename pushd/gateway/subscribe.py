@@ -111,7 +111,7 @@ class SubscribePage(Resource):
         """
         :raises Refusal: 42903; 40016 and others, it cannot be a WebSocket.
         """
-        leave = self._places.take(request, caller)
+        leave = self._places.take(caller)
         stream: Stream
         try:
             if format is FRAMES:

@@ -69,6 +69,12 @@ class Visitors:
         if rate:
             self._take(key, rate, cost)
 
+    def who(self, caller: Caller) -> Hashable | None:
+        """As whom somebody is counted, whatever it asks for; ``None`` for nobody in particular."""
+        if caller.username is not None:
+            return "user", caller.username
+        return None if is_local(caller.address) else ("address", self._network_of(caller.address))
+
     def check_key(self, key: Hashable, rate: float) -> None:
         """
         The same for something else than a caller, such as an endpoint that many send to.

@@ -72,10 +72,16 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
 
     :param publisher: the broker as the callers of that listener see it.
     """
-    streams = Streams()
+    streams = Streams(lambda: _streams_per_caller(desk.settings()), who=guard.visitors.who)
     return {
         **status_pages(guard, desk.status, streams),
-        **subscribe_pages(guard, Audience(desk.broker, publisher), streams, time.time),
+        **subscribe_pages(
+            guard,
+            Audience(desk.broker, publisher),
+            streams,
+            time.time,
+            lambda: desk.settings().stream_keepalive_interval,
+        ),
         b"console": console(),
         b"docs": explorer(),
         b"openapi.json": openapi(),
@@ -102,6 +108,10 @@ def openapi() -> OpenApiPage:
     )  # fmt: skip
     pages = [page for each in klein for page in pages_of(each.app)]
     return OpenApiPage([*PAGES, *pages_of(MetricsPage.app, "/metrics"), *pages], __version__)
+
+
+def _streams_per_caller(settings: Settings) -> int:
+    return settings.max_streams_per_caller if settings.gateway_limits else 0
 
 
 def _resource(pages: Any) -> Any:

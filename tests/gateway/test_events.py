@@ -48,7 +48,7 @@ class EventsCase(SynchronousTestCase):
     """One reader of the news, and others where they are needed."""
 
     def setUp(self) -> None:
-        self.streams = Streams(per_caller=2, at_most=3)
+        self.streams = Streams(per_caller=lambda: 2, at_most=3)
         self.caller = Caller(make_pages=self.make_pages)
 
     def make_pages(self, guard: Guard) -> dict[bytes, IResource]:
