@@ -41,6 +41,16 @@ class Outline:
         self._expiries.append(_NEVER if expires_at is None else expires_at)
         self.payload_bytes += size
 
+    def size(self, at: int) -> int:
+        """The size of one message; negative places count from the end."""
+        return self._sizes[at]
+
+    def replace(self, at: int, size: int, expires_at: float | None) -> None:
+        """Another message stands in the place of one."""
+        self.payload_bytes += size - self._sizes[at]
+        self._sizes[at] = size
+        self._expiries[at] = _NEVER if expires_at is None else expires_at
+
     def drop_first(self) -> None:
         """The oldest message is not queued any more."""
         # A queue has a thousand messages or so: moving them up is nothing.

@@ -160,14 +160,18 @@ class Receipts:
 
     # What sessions tell: messages that are a push
 
-    def queued(self, session: Session, message: Message) -> None:
-        """It waits for the session."""
+    def queued(self, session: Session, message: Message, sequence: int) -> None:
+        """It waits for the session, with this number in its queue; perhaps it did with another before."""
         if (count := self._counted(session, message)) is not None:
             count.queued += 1
         if (device := self._device(session, message)) is not None:
-            device.queued_at = self._unix()
-            device.sequence = session.sequence
-            self._move(device, State.QUEUED)
+            waited = device.queued_at is not None and device.state is State.QUEUED
+            device.sequence = sequence
+            if waited:
+                self._note_device(device)
+            else:
+                device.queued_at = self._unix()
+                self._move(device, State.QUEUED)
 
     def sent(self, session: Session, message: Message) -> None:
         """It was handed to the network; at QoS 0 that is all there is to it."""

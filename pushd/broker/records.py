@@ -280,6 +280,7 @@ class SavedSession:
     given_up: set[str] = field(default_factory=set)  # filters
     queued: Outline = field(default_factory=Outline)
     last_sequence: int = 0  # of what is queued; 0 if nothing is
+    places: dict[tuple[str, str], int] = field(default_factory=dict)  # by topic and collapse key: a sequence
     inflight_count: int = 0
     has_received: bool = False  # whether a QoS 2 PUBLISH of its client awaits PUBREL
 

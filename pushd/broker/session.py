@@ -19,19 +19,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from enum import IntEnum
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
 from pushd.broker import records
+from pushd.broker.collapse import Places
 from pushd.broker.message import Message, Source, source_of
 from pushd.broker.outline import Outline
 from pushd.broker.sleep import Sleep
+from pushd.broker.subscription import Origin as Origin
+from pushd.broker.subscription import Subscription as Subscription
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.errors import ProtocolError
-from pushd.mqtt.packets import SubscriptionRequest
 from pushd.mqtt.topics import SHARE_PREFIX
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from pushd.broker.policy import Policy
     from pushd.broker.pressure import HeldBack
     from pushd.broker.shared import SharedGroup
-    from pushd.broker.tap import Taker
     from pushd.broker.will import Will
 
 PUBREL = 0x62  # the first byte of the packet
@@ -48,45 +48,6 @@ DUP = 0x08  # a flag in the first byte of PUBLISH
 
 # Version 3 has no Receive Maximum; without any bound a client could have us remember 65 535 identifiers.
 MAX_RECEIVED = 1000
-
-
-class Origin(IntEnum):
-    """Who wanted a subscription."""
-
-    CLIENT = 0
-    SERVER = 1  # by its rules; when they are others, it may go
-    BOTH = 2  # the client's own, and the server would have made it as well
-
-
-class Subscription:
-    """
-    One topic filter of one session, or of one shared group or tap.
-
-    :ivar filter: mount point included, and without ``$share/NAME/``.
-    :ivar identifier: the Subscription Identifier (v5 §3.8.2.1.2); 0 for none.
-    """
-
-    __slots__ = ("filter", "identifier", "no_local", "origin", "qos", "retain_as_published", "session")
-
-    def __init__(
-        self,
-        session: Taker,
-        filter: str,
-        request: SubscriptionRequest,
-        identifier: int = 0,
-    ) -> None:
-        self.session = session
-        self.filter = filter
-        self.qos = int(request.qos)
-        self.no_local = request.no_local
-        self.retain_as_published = request.retain_as_published
-        self.identifier = identifier
-        self.origin = Origin.CLIENT
-
-    @property
-    def automatic(self) -> bool:
-        """Whether the server made it, and may take it away (`pushd.broker.automatic`)."""
-        return self.origin is Origin.SERVER
 
 
 class Session:
@@ -97,7 +58,8 @@ class Session:
     :ivar client: the online client, or ``None`` while there is none.
     :ivar expiry_s: how long it is kept without a client; 0 ends it with the connection, ``None`` never does.
     :ivar received: packet identifiers of QoS 2 publishes whose PUBREL has not come yet.
-    :ivar sequence: the number of the newest message that was queued for a persistent session.
+    :ivar sequence: the number of the newest message that was queued.
+    :ivar places: where queued messages may be replaced, if any may (`pushd.broker.collapse`).
     :ivar sleep: while its messages are in the store only; `queue`, `inflight` and `received` are empty then.
     :ivar unsent: what was in flight when its client came back, and more than that takes at once: it is sent
         again as earlier messages are acknowledged, before anything that is queued.
@@ -115,6 +77,7 @@ class Session:
         "holds_back",
         "inflight",
         "offline_since",
+        "places",
         "policy",
         "queue",
         "queued_bytes",
@@ -145,6 +108,7 @@ class Session:
         self.unsent: dict[int, Message] | None = None
         self.queued_bytes = 0
         self.sequence = 0
+        self.places: Places | None = None
         self.sleep: Sleep | None = None
         self.holds_back: HeldBack | None = None
         self.offline_since = 0.0
@@ -214,6 +178,8 @@ class Session:
         client = self.client
         if message.qos == 0:
             if client is not None:
+                if self.places is not None:
+                    self._drop_older(self.places, message)
                 client.send_unacknowledged(message)
             elif self._broker.limits.queue_qos0_messages:
                 self._enqueue(message)
@@ -259,15 +225,17 @@ class Session:
     # The queue
 
     def _enqueue(self, message: Message) -> None:
+        if message.expires_at is not None and message.expired(self._broker.wheel.seconds()):
+            self.dropped(message, "expired")
+            return
+        if self.places is not None and self._replace_queued(self.places, message):
+            return
         size = len(message.payload)
         if not self.has_place(size) and not self._make_place(size):
             self.dropped(message, "queue_full")
             return
         self.sequence += 1
-        if message.push is not None:
-            self._broker.receipts.queued(self, message)
-        if self.expiry_s != 0.0:
-            self._broker.store.record(records.MessageQueued(self.client_id, self.sequence, message))
+        self._record_queued(message, self.sequence)
         if self.sleep is None and self.queue is None:
             self._begin_queue()
         if self.queue is None:
@@ -279,6 +247,72 @@ class Session:
         if self.client is not None and len(self.queue) > self._broker.limits.strained_queue:
             self._broker.pressure.strained = self  # whoever published this is told to wait
 
+    def _record_queued(self, message: Message, sequence: int) -> None:
+        if self.expiry_s != 0.0:
+            self._broker.store.record(records.MessageQueued(self.client_id, sequence, message))
+        if message.push is not None:
+            self._broker.receipts.queued(self, message, sequence)
+            if message.push.collapse_key:
+                self._note_place(message.topic, message.push.collapse_key, sequence)
+
+    def _note_place(self, topic: str, key: str, sequence: int) -> None:
+        if self.places is None:
+            self.places = Places()
+        count = self._queued_extent[0]
+        self.places.note(topic, key, sequence)
+        self.places.tidy(count, self.sequence - count)
+
+    @property
+    def _queued_extent(self) -> tuple[int, int]:
+        """How many messages are queued, and the bytes of their payloads."""
+        if self.sleep is not None:
+            return len(self.sleep.outline), self.sleep.outline.payload_bytes
+        return len(self.queue or ()), self.queued_bytes
+
+    def _replace_queued(self, places: Places, message: Message) -> bool:
+        """
+        Put a message into the place of an older one with the same collapse key. If ``max_queued_bytes`` is in
+        the way, the older one stays.
+
+        :return: whether there was an older one.
+        """
+        count, total = self._queued_extent
+        sequence = places.find(message, self.sequence - count)
+        if sequence == 0:
+            return False
+        at = sequence - self.sequence - 1  # from the end
+        more = len(message.payload) - self._queued_size(at)
+        if 0 < self._broker.limits.max_queued_bytes < total + more:
+            self.dropped(message, "queue_full")
+        else:
+            self._forget_queued(sequence)
+            self._swap(at, sequence, message)
+            self._record_queued(message, sequence)
+        return True
+
+    def _swap(self, at: int, sequence: int, message: Message) -> None:
+        if self.sleep is not None:
+            self.sleep.replace(at, sequence, message)
+            self._broker.counters.dropped("replaced", topic=message.topic)
+            self._broker.receipts.dropped(self, sequence, "replaced")
+        elif self.queue:
+            older, self.queue[at] = self.queue[at], message
+            self.queued_bytes += len(message.payload) - len(older.payload)
+            self.dropped(older, "replaced")
+
+    def _queued_size(self, at: int) -> int:
+        if self.sleep is not None:
+            return self.sleep.outline.size(at)
+        return len(self.queue[at].payload) if self.queue else 0
+
+    def _drop_older(self, places: Places, message: Message) -> None:
+        """A message leaves at once: the one whose place it takes must not come after it."""
+        sequence = places.find(message, self.sequence - self._queued_extent[0])
+        if sequence and self.queue:
+            older = self.queue[sequence - self.sequence - 1]
+            self._take_queued(lambda each: each is older)
+            self.dropped(older, "replaced")
+
     def _begin_queue(self) -> None:
         if self.client is None and self._may_sleep():
             self.sleep = Sleep(Outline())
@@ -288,9 +322,7 @@ class Session:
     def has_place(self, size: int) -> bool:
         """Whether a payload of `size` bytes can be queued. The first limit that is reached counts."""
         limits = self._broker.limits
-        count, total = len(self.queue or ()), self.queued_bytes
-        if self.sleep is not None:
-            count, total = len(self.sleep.outline), self.sleep.outline.payload_bytes
+        count, total = self._queued_extent
         if 0 < limits.max_queued_messages <= count:
             return False
         return not 0 < limits.max_queued_bytes < total + size
@@ -351,6 +383,8 @@ class Session:
                 self._drop_queued(sequence, "expired", message)
             else:
                 self._send(client, message, sequence)
+        if not queue:
+            self.places = None
         if self.holds_back is not None:
             self.holds_back.drained(len(queue or ()))
 
@@ -559,7 +593,7 @@ class Session:
 
     def _queue_anew(self, sequences: Iterable[int], messages: Iterable[Message]) -> None:
         """Have `messages` queued in place of those with these numbers: numbers stay without gaps."""
-        self.queue, self.queued_bytes = deque(), 0
+        self.queue, self.queued_bytes, self.places = deque(), 0, None
         for sequence in sequences:
             self._forget_queued(sequence)
         for message in messages:
@@ -627,6 +661,7 @@ class Session:
         self.expiry_s = self._broker.limits.session_expiry(saved.expiry_s)
         self.given_up = saved.given_up or None
         self.sequence = saved.last_sequence
+        self.places = Places(saved.places) if saved.places else None
         if saved.last_sequence or saved.inflight_count or saved.has_received:
             self.sleep = Sleep(saved.queued, saved.inflight_count)
 

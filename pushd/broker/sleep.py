@@ -46,6 +46,12 @@ class Sleep:
         if self.waking:
             self._arrived[sequence] = message
 
+    def replace(self, at: int, sequence: int, message: Message) -> None:
+        """A message was recorded as queued with the number of an older one, which stands at this place."""
+        self.outline.replace(at, len(message.payload), message.expires_at)
+        if self.waking:
+            self._arrived[sequence] = message
+
     def wait(self) -> Deferred[None]:
         """:return: fires when the session is awake, or has ended meanwhile; fails if it cannot be woken."""
         if self._waiters is None:

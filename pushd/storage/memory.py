@@ -72,9 +72,11 @@ _NOTHING = r.SavedMessages()
 
 def _outline(session: r.SavedSession, messages: r.SavedMessages) -> None:
     """Say in a session what there is of its messages."""
-    session.queued = Outline()
-    for message in messages.queued.values():
+    session.queued, session.places = Outline(), {}
+    for sequence, message in sorted(messages.queued.items()):
         session.queued.append(len(message.payload), message.expires_at)
+        if message.push is not None and message.push.collapse_key:
+            session.places[message.topic, message.push.collapse_key] = sequence
     session.last_sequence = max(messages.queued, default=0)
     session.inflight_count = len(messages.inflight)
     session.has_received = bool(messages.received)
