@@ -63,8 +63,8 @@ class Route:
 
     :ivar fresh: cleared when something changed that could concern it; who finds it cleared asks the router.
     :ivar name: the topic name as it stands in a PUBLISH: two bytes of length, then UTF-8.
-    :ivar ruled: whether each message is looked at: routing rules concern the topic, so that `targets` are not all
-        that there is to it (`pushd.broker.forwarding`), or the archive does.
+    :ivar ruled: whether each message is looked at: routing rules concern the topic, so that `targets` are not
+        all that there is to it (`pushd.broker.forwarding`), or the archive does.
     """
 
     __slots__ = (

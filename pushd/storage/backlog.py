@@ -34,8 +34,8 @@ MAX_BYTES = 16 * 1024 * 1024
 # Payloads of a batch that go to the journal first. Larger ones are better written once.
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
 
-# Messages of a batch that wait for a client: of more than that, most will do so for long, and are better
-# written once.
+# Messages of a batch that wait for a client, or are in the archive: of more than that, most will be there for
+# long, and are better written once.
 MAX_QUEUED = 512
 
 _ADD = "INSERT INTO journal (number, changes) VALUES (?, ?)"
@@ -46,12 +46,15 @@ class Backlog:
     The journal of one file, and its sum.
 
     :ivar last_batch: the number of the last batch that is in the file.
+    :ivar expired: what has an `until` in the archive that is not later than this is forgotten.
     """
 
-    def __init__(self, last_batch: int) -> None:
+    def __init__(self, last_batch: int, expired: int = 0) -> None:
         """
         :param last_batch: that the tables have. The journal is empty.
+        :param expired: as the tables have it.
         """
+        self.expired = expired
         self._begin(last_batch)
 
     def _begin(self, last_batch: int) -> None:
@@ -60,13 +63,13 @@ class Backlog:
         self._began_at: float | None = None
 
     @classmethod
-    def read(cls, connection: sqlite3.Connection, last_batch: int, times: Times) -> Backlog:
+    def read(cls, connection: sqlite3.Connection, last_batch: int, expired: int, times: Times) -> Backlog:
         """
         What a file has.
 
         :raises DamagedRow: a row that does not say what it should.
         """
-        backlog = cls(last_batch)
+        backlog = cls(last_batch, expired)
         for number, blob in connection.execute("SELECT number, changes FROM journal ORDER BY number"):
             if type(blob) is not bytes:
                 raise DamagedRow(f"journal: {number}: no bytes")
@@ -93,7 +96,7 @@ class Backlog:
         :return: those after it.
         """
         blob = None
-        if len(batch) <= MAX_CHANGES and len(batch.queued) <= MAX_QUEUED:
+        if len(batch) <= MAX_CHANGES and len(batch.queued) + len(batch.kept) <= MAX_QUEUED:
             blob = pack(batch, times, MAX_PAYLOAD_BYTES)
         if blob is not None and not self._is_due(batch, blob, now):
             connection.execute(_ADD, (batch.number, blob))  # alone, it is a transaction
@@ -101,7 +104,7 @@ class Backlog:
             return places
         connection.execute("BEGIN IMMEDIATE")
         if blob is None:
-            self._sum.absorb(batch)
+            self._absorb(batch)
         places = self._fold(connection, places, times)
         if blob is not None:
             connection.execute(_ADD, (batch.number, blob))
@@ -135,12 +138,21 @@ class Backlog:
         return places
 
     def _add(self, batch: Batch, size: int, now: float) -> None:
-        self._sum.absorb(batch)
+        self._absorb(batch)
         self._bytes += size
         if self._began_at is None:
             self._began_at = now
 
+    def _absorb(self, batch: Batch) -> None:
+        self._sum.absorb(batch)
+        self.expired = batch.expired or self.expired
+
     # Reading
+
+    @property
+    def unfolded(self) -> Batch:
+        """What is not in the tables yet. To be looked at only."""
+        return self._sum
 
     def add_messages(self, by_session: Mapping[int, SavedMessages]) -> None:
         """

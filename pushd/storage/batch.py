@@ -41,6 +41,9 @@ class Batch:
     :ivar acknowledged: packet identifiers that are written as in flight, and are free. One may be in
         `inflight` as well: it is used again.
     :ivar received: packet identifiers that are written (false) or are not (true), and that is wrong.
+    :ivar kept: what the archive has more, by number.
+    :ivar forgotten: numbers that are written in the archive, and need not be any more.
+    :ivar expired: all is forgotten in the archive whose `until` is not later; 0: nothing.
     """
 
     number: int
@@ -57,13 +60,17 @@ class Batch:
     retained: dict[str, Message | None] = field(default_factory=dict)
     wills: dict[str, r.WillSet | None] = field(default_factory=dict)
     scheduled: dict[str, r.MessageScheduled | None] = field(default_factory=dict)
+    kept: dict[int, r.Kept] = field(default_factory=dict)
+    forgotten: set[int] = field(default_factory=set)
+    expired: int = 0
+    notes: dict[tuple[str, str], r.Note | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
         return bool(
             self.queued or self.inflight or self.acknowledged or self.unqueued or self.received
             or self.retained or self.opened or self.left or self.ended or self.subscriptions or self.wills
-            or self.scheduled
+            or self.scheduled or self.kept or self.forgotten or self.expired or self.notes
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -71,7 +78,8 @@ class Batch:
         return (
             len(self.queued) + len(self.inflight) + len(self.acknowledged) + len(self.unqueued)
             + len(self.received) + len(self.retained) + len(self.opened) + len(self.left) + len(self.ended)
-            + len(self.subscriptions) + len(self.wills) + len(self.scheduled)
+            + len(self.subscriptions) + len(self.wills) + len(self.scheduled) + len(self.kept)
+            + len(self.forgotten) + len(self.notes) + bool(self.expired)
         )  # fmt: skip
 
     # What undoes something
@@ -98,6 +106,17 @@ class Batch:
         """A packet identifier is held, or let go. The two alternate: the second undoes the first."""
         if self.received.pop(key, held) is held:
             self.received[key] = held
+
+    def forget_kept(self, number: int) -> None:
+        """The archive has something no longer."""
+        if self.kept.pop(number, None) is None:
+            self.forgotten.add(number)
+
+    def expire_kept(self, now: int) -> None:
+        """The archive has nothing any longer whose time is over."""
+        self.expired = now
+        for number in [number for number, kept in self.kept.items() if kept.until <= now]:
+            del self.kept[number]
 
     def settle(self) -> None:
         """Forget what concerns sessions that are over, and those that never were written altogether."""
@@ -136,6 +155,15 @@ class Batch:
         self.retained.update(later.retained)
         self.wills.update(later.wills)
         self.scheduled.update(later.scheduled)
+        self._absorb_archive(later)
+        self.notes.update(later.notes)
+
+    def _absorb_archive(self, later: Batch) -> None:
+        for number in later.forgotten:
+            self.forget_kept(number)
+        if later.expired:
+            self.expire_kept(later.expired)
+        self.kept.update(later.kept)
 
     def _absorb_messages(self, later: Batch) -> None:
         # What goes before what comes, for a packet identifier may be both.

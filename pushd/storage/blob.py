@@ -4,9 +4,10 @@ A batch as bytes: what the journal has of it.
 It is a MessagePack map (https://msgpack.org). What a batch says nothing of is left out:
 
     payloads       [bytes, ...], each once, however many messages have it
-    messages       [[payload, topic, qos, retain, properties, expires_at, subscription_ids, source], ...];
-                   `payload` is a place in `payloads`; properties and source as in the tables; source is
-                   left out where there is none, as it was by versions that did not know it
+    messages       [[payload, topic, qos, retain, properties, expires_at, subscription_ids, source, push],
+                   ...]; `payload` is a place in `payloads`; properties, source and push as in the tables;
+                   push is left out where there is none, and source where there is neither, as they were by
+                   versions that did not know them
     opened         [[session, client_id, username, expiry_s, listener], ...]; listener is left out where it
                    is not known, as it was by versions before it was asked for
     left           [[session, at], ...]
@@ -23,8 +24,12 @@ It is a MessagePack map (https://msgpack.org). What a batch says nothing of is l
     retained       [[topic, message], ...]
     wills          [[client_id, [username, topic, payload, qos, retain, properties]], ...]
     scheduled      [[id, [due_at, message]], ...]
+    kept           [[number, id, at, until, event, message], ...]
+    forgotten      [number, ...]
+    expired        [until], if anything is
+    notes          [[[kind, key], [value, until]], ...]
 
-Nil in place of a message, subscription or Will: there is none any more. Times are seconds since 1970.
+Nil in place of a message, subscription, Will or note: there is none any more. Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -46,8 +51,10 @@ from pushd.storage.rows import (
     Times,
     read_message,
     read_properties,
+    read_push,
     read_source,
     written_properties,
+    written_push,
     written_source,
 )
 
@@ -82,6 +89,10 @@ def pack(batch: Batch, times: Times, most_bytes: int) -> bytes | None:
             (id, None if later is None else (times.written(later.due_at), place(later.message)))
             for id, later in batch.scheduled.items()
         ],
+        **_of_archive(batch, messages),
+        "notes": [
+            (key, None if note is None else (note.value, note.until)) for key, note in batch.notes.items()
+        ],
         "messages": messages.rows,
         "payloads": messages.payloads,
     }
@@ -112,7 +123,7 @@ class _Messages(dict[Any, int]):
             self.payloads.append(payload)
             self.payload_bytes += len(payload)
         place = self[message] = len(self.rows)
-        row = (
+        row: tuple[Any, ...] = (
             payload_place,
             message.topic,
             message.qos,
@@ -121,8 +132,12 @@ class _Messages(dict[Any, int]):
             None if expires_at is None else expires_at + self._offset,
             message.subscription_ids,
         )
-        source = message.source
-        self.rows.append(row if source is None else (*row, written_source(source)))
+        source, push = message.source, message.push
+        if push is not None:
+            row = (*row, written_source(source), written_push(push))
+        elif source is not None:
+            row = (*row, written_source(source))
+        self.rows.append(row)
         return place
 
 
@@ -147,6 +162,17 @@ def _of_clients(batch: Batch) -> dict[str, Any]:
             (client_id, None if will is None else (will.username, *_fields(will.fields)))
             for client_id, will in batch.wills.items()
         ],
+    }
+
+
+def _of_archive(batch: Batch, messages: _Messages) -> dict[str, Any]:
+    return {
+        "kept": [
+            (number, kept.id, kept.at, kept.until, kept.event, messages[kept.message])
+            for number, kept in batch.kept.items()
+        ],
+        "forgotten": list(batch.forgotten),
+        "expired": [batch.expired] if batch.expired else [],
     }
 
 
@@ -212,6 +238,9 @@ class _Reader:
             batch.wills[_text(client_id)] = None if will is None else _will(client_id, *will)
         for id, later in self._list("scheduled"):
             batch.scheduled[_text(id)] = None if later is None else self._scheduled(id, *later)
+        self._read_archive(batch)
+        for (kind, key), note in self._list("notes"):
+            batch.notes[_text(kind), _text(key)] = None if note is None else _note(kind, key, *note)
         return batch
 
     def _list(self, name: str) -> tuple[Any, ...]:
@@ -232,15 +261,26 @@ class _Reader:
             key = _number(session), _text(filter)
             batch.subscriptions[key] = None if options is None else _read_standing(filter, *options)
 
+    def _read_archive(self, batch: Batch) -> None:
+        for number, id, at, until, event, place in self._list("kept"):
+            message = self._messages[_number(place)]
+            batch.kept[_number(number)] = r.Kept(
+                number, _text(id), _number(at), _number(until), message, _text(event)
+            )
+        batch.forgotten = {_number(number) for number in self._list("forgotten")}
+        for until in self._list("expired"):
+            batch.expired = _number(until)
+
     def _message(
         self, payloads: tuple[Any, ...], place: int, topic: Any, qos: Any, retain: Any,
-        properties: Any, expires_at: Any, ids: Any, source: Any = None,
+        properties: Any, expires_at: Any, ids: Any, source: Any = None, push: Any = None,
     ) -> Message:  # fmt: skip
         expires_at = _seconds_or_none(expires_at)
         message = read_message(topic, payloads[_number(place)], properties, expires_at, self._times)
         message.qos, message.retain = int(QoS(qos)), bool(retain)
         message.subscription_ids = tuple(map(_number, ids))
         message.source = read_source(_text_or_none(source))
+        message.push = read_push(_text_or_none(push))
         return message
 
     def _at(self, place: int | None) -> Message | None:
@@ -261,6 +301,12 @@ def _will(
         _nonsense(payload)
     fields = WillFields(_text(topic), payload, QoS(qos), bool(retain), read_properties(properties, WILL))
     return r.WillSet(client_id, _text_or_none(username), fields)
+
+
+def _note(kind: str, key: str, value: Any, until: Any) -> r.Note:
+    if type(value) is not bytes:
+        _nonsense(value)
+    return r.Note(kind, key, value, _number(until))
 
 
 def _opened(client_id: Any, username: Any, expiry_s: Any, listener: Any = None) -> r.SessionOpened:

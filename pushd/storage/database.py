@@ -19,10 +19,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from pushd.broker.records import SavedState
+from pushd.broker.records import Kept, KeptQuery, SavedState
 from pushd.storage import schema
+from pushd.storage.archive import ArchiveReader, sweep
 from pushd.storage.backlog import Backlog
 from pushd.storage.batch import Batch
 from pushd.storage.commit_times import CommitTimes
@@ -40,6 +41,8 @@ OLDEST_SQLITE = (3, 35, 0)
 # SQLite's own 1000, for each time takes two fsyncs. What is larger after a burst is cut back.
 CHECKPOINT_PAGES = 4096
 LOG_BYTES = 64 * 1024 * 1024
+
+Answer: TypeAlias = "list[Kept] | int | StoreError | None"
 
 # Of what is read from the file.
 _NONSENSE = (DamagedRow, LookupError, TypeError, ValueError)
@@ -66,6 +69,18 @@ class Loaded(NamedTuple):
     next_number: int
     last_batch: int
     warnings: list[str]
+
+
+class Search(NamedTuple):
+    """
+    What was found in the archive.
+
+    :ivar answers: a `StoreError` in the place of one that cannot be read.
+    :ivar damage: for the log: what could not be read.
+    """
+
+    answers: list[Answer]
+    damage: list[str]
 
 
 class Database:
@@ -289,6 +304,35 @@ class Database:
             self._give_up_connection()
             raise
 
+    def search(self, wanted: Sequence[KeptQuery | str]) -> Search:
+        """What the archive has for queries, and the numbers of ids, as far as batches were committed."""
+        times = self._times()
+        try:
+            connection = self._connection or self._open_again()
+            reader = ArchiveReader(connection, self._backlog.unfolded, self._backlog.expired, times)
+            return Search([self._answer(reader, one) for one in wanted], reader.damage)
+        except BaseException:
+            self._give_up_connection()
+            raise
+
+    @staticmethod
+    def _answer(reader: ArchiveReader, wanted: KeptQuery | str) -> Answer:
+        try:
+            return reader.number_of(wanted) if isinstance(wanted, str) else reader.find(wanted)
+        except sqlite3.OperationalError:  # of the disk, not of the contents
+            raise
+        except sqlite3.Error as problem:
+            reader.damage.append(f"archive: {problem}")
+            return StoreError(str(problem))
+
+    def sweep(self) -> bool:
+        """Delete some of what is over in the archive. :return: whether there may be more."""
+        try:
+            return sweep(self._connection or self._open_again(), self._backlog.expired)
+        except BaseException:
+            self._give_up_connection()
+            raise
+
     def _open_again(self) -> sqlite3.Connection:
         """After a failure: see the top of this file."""
         connection = self._connection = self._open()
@@ -302,7 +346,7 @@ class Database:
         """Read how far the file is."""
         loader = Loader(connection, self._times())
         self._places = loader.places()
-        self._backlog = Backlog.read(connection, loader.last_batch(), self._times())
+        self._backlog = Backlog.read(connection, loader.last_batch(), loader.kept_expired(), self._times())
 
 
 class _Damaged(Exception):

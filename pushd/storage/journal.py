@@ -122,6 +122,21 @@ class Journal:
     def _will_cleared(self, record: r.WillCleared) -> None:
         self.batch.wills[record.client_id] = None
 
+    def _kept(self, record: r.MessageKept) -> None:
+        self.batch.kept[record.kept.number] = record.kept
+
+    def _kept_forgotten(self, record: r.KeptForgotten) -> None:
+        self.batch.forget_kept(record.number)
+
+    def _kept_expired(self, record: r.KeptExpired) -> None:
+        self.batch.expire_kept(record.now)
+
+    def _noted(self, record: r.NoteSet) -> None:
+        self.batch.notes[record.note.kind, record.note.key] = record.note
+
+    def _note_cleared(self, record: r.NoteCleared) -> None:
+        self.batch.notes[record.kind, record.key] = None
+
 
 _METHODS: dict[type, str] = {
     r.SessionOpened: "_opened",
@@ -144,4 +159,9 @@ _METHODS: dict[type, str] = {
     r.ScheduleEnded: "_schedule_ended",
     r.WillSet: "_will_set",
     r.WillCleared: "_will_cleared",
+    r.MessageKept: "_kept",
+    r.KeptForgotten: "_kept_forgotten",
+    r.KeptExpired: "_kept_expired",
+    r.NoteSet: "_noted",
+    r.NoteCleared: "_note_cleared",
 }

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from pushd.broker.message import Message
 from pushd.broker.records import SavedMessages
 from pushd.storage.errors import StoreError
-from pushd.storage.rows import DamagedRow, Times, read_ids, read_message
+from pushd.storage.rows import DamagedRow, Times, read_ids, read_message, read_push
 
 # Payloads of up to this size come many to a step.
 SMALL_BYTES = 4096
@@ -89,17 +89,18 @@ class _AtOnce:
         wanted = list(numbers)
         for at in range(0, len(wanted), CHUNK):
             some = wanted[at : at + CHUNK]
-            for number, topic, payload, properties, expires_at in self._rows(_SMALL, some, 5):
-                self._bodies[int(number)] = read_message(
+            for number, topic, payload, properties, expires_at, push in self._rows(_SMALL, some, 6):
+                self._bodies[int(number)] = _body(
+                    self._times,
                     bytes.fromhex(topic).decode(),
                     bytes.fromhex(payload),
                     bytes.fromhex(properties) or None,
                     float(expires_at) if expires_at else None,
-                    self._times,
+                    bytes.fromhex(push).decode() or None,
                 )
             large = self._connection.execute(_LARGE.format(numbers=", ".join("?" * len(some))), some)
-            for number, topic, payload, properties, expires_at in large:
-                self._bodies[number] = read_message(topic, payload, properties, expires_at, self._times)
+            for number, *columns in large:
+                self._bodies[number] = _body(self._times, *columns)
 
     def _message(self, body: str, qos: str, retain: str, ids: str) -> Message:
         return read_variant(self._bodies[int(body)], int(qos), int(retain), ids or None)
@@ -148,14 +149,28 @@ class _RowByRow:
             queued[lost] = _lost()
 
     def _message(self, where: str, columns: Iterable[Any]) -> Message | None:
-        topic, payload, properties, expires_at, qos, retain, ids = columns
+        topic, payload, properties, expires_at, push, qos, retain, ids = columns
         try:
             # What is no UTF-8 would end the reading of the other rows, so topics come as bytes.
-            body = read_message(topic.decode(), payload, properties, expires_at, self._times)
+            push = push and push.decode()
+            body = _body(self._times, topic.decode(), payload, properties, expires_at, push)
             return read_variant(body, qos, retain, ids and ids.decode())
         except (DamagedRow, AttributeError, LookupError, TypeError, ValueError) as problem:
             self._damage.append(f"{where}: {problem!r}")
             return None
+
+
+def _body(
+    times: Times,
+    topic: str,
+    payload: bytes,
+    properties: bytes | None,
+    expires_at: float | None,
+    push: str | None,
+) -> Message:
+    message = read_message(topic, payload, properties, expires_at, times)
+    message.push = read_push(push)
+    return message
 
 
 def read_variant(body: Message, qos: int, retain: int, ids: str | None) -> Message:
@@ -186,14 +201,17 @@ _INFLIGHT = (
 _RECEIVED = f"SELECT count(*), group_concat(session || ' ' || packet_id, ';') FROM received {_IN}"
 _SMALL = (
     "SELECT count(*), group_concat(id || ' ' || hex(topic) || ' ' || hex(payload) || ' ' || hex(properties)"
-    " || ' ' || coalesce(expires_at, ''), ';')"
+    " || ' ' || coalesce(expires_at, '') || ' ' || hex(push), ';')"
     f" FROM bodies WHERE id IN ({{numbers}}) AND length(payload) <= {SMALL_BYTES}"
 )
 _LARGE = (
-    "SELECT id, topic, payload, properties, expires_at"
+    "SELECT id, topic, payload, properties, expires_at, push"
     f" FROM bodies WHERE id IN ({{numbers}}) AND length(payload) > {SMALL_BYTES}"
 )
-_REST = "CAST(topic AS BLOB), payload, properties, expires_at, qos, retain, CAST(subscription_ids AS BLOB)"
+_REST = (
+    "CAST(topic AS BLOB), payload, properties, expires_at, CAST(push AS BLOB), qos, retain,"
+    " CAST(subscription_ids AS BLOB)"
+)
 _ONE_QUEUED = (
     f"SELECT sequence, {_REST} FROM queued LEFT JOIN bodies ON id = body WHERE session = ? ORDER BY sequence"
 )

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from pushd.broker.message import Message, Source, source_of
+from pushd.broker.message import Message, PushMark, Source, source_of
 from pushd.mqtt.codes import PacketType
 from pushd.mqtt.errors import MQTTError
 from pushd.mqtt.packets import Properties
@@ -108,6 +108,26 @@ def read_source(text: str | None) -> Source | None:
     if not (type(client_id) is type(listener) is str and type(username) in (str, type(None))):
         raise DamagedRow(f"source: {text}")
     return source_of(client_id, username, listener)
+
+
+def written_push(push: PushMark | None) -> str | None:
+    """The mark of a push, for a row."""
+    return None if push is None else json.dumps(push, ensure_ascii=False)
+
+
+def read_push(text: str | None) -> PushMark | None:
+    """
+    :raises DamagedRow: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        push = PushMark(*json.loads(text))
+    except (ValueError, TypeError, RecursionError) as problem:
+        raise DamagedRow(f"push: {problem}") from problem
+    if tuple(map(type, push)) != (str, int, int, bool, str, bool):
+        raise DamagedRow(f"push: {text}")
+    return push
 
 
 def read_message(

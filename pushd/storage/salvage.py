@@ -17,7 +17,7 @@ from pushd.mqtt.codes import PacketType
 from pushd.mqtt.properties import WILL
 from pushd.storage.blob import unpack
 from pushd.storage.loader import Loader
-from pushd.storage.rows import DamagedRow, Times, read_ids, read_properties, read_source
+from pushd.storage.rows import DamagedRow, Times, read_ids, read_properties, read_push, read_source
 from pushd.storage.writer import write
 
 Row = tuple[Any, ...]
@@ -43,11 +43,17 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "scheduled": {
         "id": _TEXT, "due_at": (float,), "topic": _TEXT, "payload": _BYTES, "qos": _NUMBER,
         "retain": _NUMBER, "properties": _BYTES_OR_NOT, "expires_at": _TIME_OR_NOT,
-        "source": _TEXT_OR_NOT,
+        "source": _TEXT_OR_NOT, "push": _TEXT_OR_NOT,
     },
+    "kept": {
+        "number": _NUMBER, "id": _TEXT, "at": _NUMBER, "until": _NUMBER, "event": _TEXT, "topic": _TEXT,
+        "payload": _BYTES, "qos": _NUMBER, "retain": _NUMBER, "properties": _BYTES_OR_NOT,
+        "expires_at": _TIME_OR_NOT, "push": _TEXT_OR_NOT,
+    },
+    "notes": {"kind": _TEXT, "key": _TEXT, "value": _BYTES, "until": _NUMBER},
     "bodies": {
         "id": _NUMBER, "topic": _TEXT, "payload": _BYTES, "properties": _BYTES_OR_NOT,
-        "expires_at": _TIME_OR_NOT,
+        "expires_at": _TIME_OR_NOT, "push": _TEXT_OR_NOT,
     },
     "subscriptions": {
         "session": _NUMBER, "filter": _TEXT, "qos": _NUMBER, "no_local": _NUMBER,
@@ -149,7 +155,8 @@ def _rows(damaged: sqlite3.Connection, into: sqlite3.Connection, table: str) -> 
     columns = _columns(damaged, table)
     if key != "session":
         # In the order of the pages, whatever else the table has an index for.
-        yield from _from_both_ends(damaged, table, columns, "", "rowid", ())
+        order = "kind" if table == "notes" else "rowid"
+        yield from _from_both_ends(damaged, table, columns, "", order, ())
         return
     for (number,) in into.execute("SELECT id FROM sessions").fetchall():
         yield from _from_both_ends(damaged, table, columns, "WHERE session = ?", second, (number,))
@@ -200,6 +207,8 @@ def _check(table: str, row: Row) -> None:
             read_ids(value)
         if column == "source":
             read_source(value)
+        if column == "push":
+            read_push(value)
 
 
 def _count(into: sqlite3.Connection, table: str) -> int:

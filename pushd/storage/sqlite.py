@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
@@ -28,10 +28,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pushd.broker.interfaces import IStore
-from pushd.broker.records import Record, SavedMessages, SavedState
+from pushd.broker.records import Kept, KeptQuery, Record, SavedMessages, SavedState
 from pushd.storage import schema
 from pushd.storage.batch import Batch
-from pushd.storage.database import Database, Durability, Loaded
+from pushd.storage.database import Database, Durability, Loaded, Search
 from pushd.storage.errors import StoreError
 from pushd.storage.journal import Journal
 from pushd.storage.messages import Found
@@ -39,15 +39,15 @@ from pushd.storage.messages import Found
 
 class _Read(NamedTuple):
     """
-    Somebody wants to have a session's messages.
+    Somebody wants to have a session's messages, or something of the archive.
 
     :ivar batch: must be durable first.
-    :ivar session: its number.
+    :ivar wanted: the session's number; or what to search for, or an id to find the number of.
     """
 
     batch: int
-    session: int
-    result: Deferred[SavedMessages]
+    wanted: int | KeptQuery | str
+    result: Deferred[Any]
 
 
 @implementer(IStore)
@@ -73,6 +73,10 @@ class SqliteStore:
 
     # Of so many sessions messages are read in one go, when a fleet comes back; commits are made in between.
     READS = 64
+    SEARCHES = 16  # in the archive, the same
+
+    # What is over in the archive is deleted a little at a time, with so long in between.
+    SWEEP_S = 0.05
 
     _log = Logger()
 
@@ -113,6 +117,8 @@ class SqliteStore:
         self._barriers: deque[tuple[int, Deferred[None]]] = deque()  # with the batch that each waits for
         self._reads: deque[_Read] = deque()
         self._flush_call: IDelayedCall | None = None
+        self._sweep_call: IDelayedCall | None = None
+        self._sweeps_next = False
         self._retry_call: IDelayedCall | None = None
         self._retry_s = self.FIRST_RETRY_S
         self._closing = False
@@ -147,8 +153,24 @@ class SqliteStore:
         number = self._journal.number_of(client_id)
         if number is None:
             return succeed(SavedMessages())
+        return self._read(number)
+
+    def find_kept(self, query: KeptQuery) -> Deferred[list[Kept]]:
+        """
+        What the archive has, by all that was recorded before. While nothing can be written, it waits. See
+        `pushd.storage.archive` for what cannot be read.
+
+        The Deferred fails with `StoreError` if nothing can be read.
+        """
+        return self._read(query)
+
+    def kept_number(self, id: str) -> Deferred[int | None]:
+        """The lowest number that the archive has under this id, in the same way."""
+        return self._read(id)
+
+    def _read(self, wanted: int | KeptQuery | str) -> Deferred[Any]:
         last = self._last_batch()
-        read = _Read(self._durable if last is None else last.number, number, Deferred())
+        read = _Read(self._durable if last is None else last.number, wanted, Deferred())
         self._reads.append(read)
         self._write_wanted()
         self._read_next()
@@ -182,9 +204,10 @@ class SqliteStore:
         barrier of it fires, and the log says so. Messages are not read any more.
         """
         self._closing = True
-        if self._flush_call is not None:
-            self._flush_call.cancel()
-            self._flush_call = None
+        for call in (self._flush_call, self._sweep_call):
+            if call is not None:
+                call.cancel()
+        self._flush_call = self._sweep_call = None
         if self._retry_call is not None:
             self._retry_call.cancel()
             self._try_for_the_last_time()
@@ -231,6 +254,8 @@ class SqliteStore:
     def _written(self, _: None) -> None:
         assert self._writing is not None
         self._durable = self._writing.number
+        if self._writing.expired:
+            self._sweep_soon()
         self._writing = None
         # The next is on its way to the disk while those who waited for this one go on.
         self._read_next()
@@ -248,25 +273,56 @@ class SqliteStore:
     # Reading
 
     def _read_next(self) -> None:
-        """Have the messages read that are asked for, those of some sessions at a time."""
+        """Have read what is asked for: the messages of some sessions, or some things of the archive."""
         if self._task is not None or self._closing:
             return
-        reads = [read for read in islice(self._reads, self.READS) if read.batch <= self._durable]
-        if reads:
-            self._do(self._have_read, self._database.read_messages, [read.session for read in reads])
+        reads = [read.wanted for read in islice(self._reads, self.READS) if read.batch <= self._durable]
+        sessions = list(takewhile(lambda wanted: isinstance(wanted, int), reads))
+        if sessions:
+            self._do(self._have_read, self._database.read_messages, sessions)
+        elif reads:
+            others = list(takewhile(lambda wanted: not isinstance(wanted, int), reads))
+            self._do(self._have_found, self._database.search, others[: self.SEARCHES])
+        elif self._sweeps_next:
+            self._sweeps_next = False
+            self._do(self._swept, self._database.sweep)
 
     def _have_read(self, found: Found) -> None:
-        for problem in found.damage:
+        self._answer(found.messages, found.damage)
+
+    def _have_found(self, search: Search) -> None:
+        self._answer(search.answers, search.damage)
+
+    def _answer(self, answers: Sequence[object], damage: Iterable[str]) -> None:
+        for problem in damage:
             self._log.error("Messages cannot be read: {problem}", problem=problem)
-        reads = [self._reads.popleft() for _ in range(len(found.messages))]
+        reads = [self._reads.popleft() for _ in range(len(answers))]
         # Writing first: who waits for a commit does not wait for all of a fleet that comes back.
         self._write_wanted()
         self._read_next()
-        for read, messages in zip(reads, found.messages, strict=True):
-            if isinstance(messages, StoreError):
-                read.result.errback(messages)
+        for read, answer in zip(reads, answers, strict=True):
+            if isinstance(answer, StoreError):
+                read.result.errback(answer)
             else:
-                read.result.callback(messages)
+                read.result.callback(answer)
+
+    # Sweeping
+
+    def _sweep_soon(self) -> None:
+        """Have deleted what is over in the archive, when nobody waits for anything else for a moment."""
+        if self._sweep_call is None and not self._closing:
+            self._sweep_call = self._call_later(self.SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweep_call = None
+        self._sweeps_next = True
+        self._read_next()
+
+    def _swept(self, is_more: bool) -> None:
+        if is_more:
+            self._sweep_soon()
+        self._write_wanted()
+        self._read_next()
 
     # What is done in the thread
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pushd.broker import records as r
-from pushd.broker.message import Message
+from pushd.broker.message import Message, PushMark
 from pushd.storage.batch import Batch, Key, Standing
 from pushd.storage.rows import (
     AUTOMATIC,
@@ -21,6 +21,7 @@ from pushd.storage.rows import (
     Times,
     written_ids,
     written_properties,
+    written_push,
     written_source,
 )
 
@@ -48,7 +49,9 @@ SUBSCRIBE = Statement(
     8,
 )
 UNSUBSCRIBE = Statement(f"DELETE FROM subscriptions WHERE (session, filter) IN ({_PAIRS})", 2)
-ADD_BODIES = Statement("INSERT INTO bodies (id, topic, payload, properties, expires_at) VALUES {rows}", 5)
+ADD_BODIES = Statement(
+    "INSERT INTO bodies (id, topic, payload, properties, expires_at, push) VALUES {rows}", 6
+)
 QUEUE = Statement(
     "INSERT OR REPLACE INTO queued (session, sequence, body, qos, retain, subscription_ids) VALUES {rows}", 6
 )
@@ -76,8 +79,8 @@ RETAIN = Statement(
 CLEAR = Statement("DELETE FROM retained WHERE topic IN (SELECT column1 FROM (VALUES {rows}))", 1)
 SCHEDULE = Statement(
     "INSERT OR REPLACE INTO scheduled"
-    " (id, due_at, topic, payload, qos, retain, properties, expires_at, source) VALUES {rows}",
-    9,
+    " (id, due_at, topic, payload, qos, retain, properties, expires_at, source, push) VALUES {rows}",
+    10,
 )
 UNSCHEDULE = Statement("DELETE FROM scheduled WHERE id IN (SELECT column1 FROM (VALUES {rows}))", 1)
 GIVE_WILL = Statement(
@@ -85,6 +88,15 @@ GIVE_WILL = Statement(
     " VALUES {rows}",
     7,
 )
+KEEP = Statement(
+    "INSERT OR REPLACE INTO kept"
+    " (number, id, at, until, event, topic, payload, qos, retain, properties, expires_at, push)"
+    " VALUES {rows}",
+    12,
+)
+FORGET_KEPT = Statement("DELETE FROM kept WHERE number IN (SELECT column1 FROM (VALUES {rows}))", 1)
+NOTE = Statement("INSERT OR REPLACE INTO notes (kind, key, value, until) VALUES {rows}", 4)
+CLEAR_NOTE = Statement(f"DELETE FROM notes WHERE (kind, key) IN ({_PAIRS})", 2)
 TAKE_WILL = Statement("DELETE FROM wills WHERE client_id IN (SELECT column1 FROM (VALUES {rows}))", 1)
 
 
@@ -110,6 +122,8 @@ def write(connection: sqlite3.Connection, batch: Batch, places: Places, times: T
     _write_retained(connection, batch, times)
     _write_scheduled(connection, batch, times)
     _write_wills(connection, batch)
+    _write_archive(connection, batch, times)
+    _write_notes(connection, batch)
     connection.execute("UPDATE progress SET last_batch = ?", (batch.number,))
     return places
 
@@ -170,12 +184,12 @@ class _Bodies:
 
     def __init__(self, first: int, times: Times) -> None:
         self._times = times
-        self._numbers: dict[tuple[int, str, int, float | None], int] = {}
+        self._numbers: dict[tuple[int, str, int, float | None, PushMark | None], int] = {}
         self.rows: list[Row] = []
         self.next = first
 
     def number(self, message: Message) -> int:
-        key = id(message.payload), message.topic, id(message.properties), message.expires_at
+        key = id(message.payload), message.topic, id(message.properties), message.expires_at, message.push
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = self.next
@@ -187,6 +201,7 @@ class _Bodies:
                     message.payload,
                     written_properties(message.properties),
                     self._times.written(message.expires_at),
+                    written_push(message.push),
                 )
             )
         return number
@@ -267,6 +282,7 @@ def _write_scheduled(connection: sqlite3.Connection, batch: Batch, times: Times)
                 written_properties(scheduled.message.properties),
                 times.written(scheduled.message.expires_at),
                 written_source(scheduled.message.source),
+                written_push(scheduled.message.push),
             )
             for id, scheduled in batch.scheduled.items()
             if scheduled is not None
@@ -292,3 +308,35 @@ def _write_wills(connection: sqlite3.Connection, batch: Batch) -> None:
             if will is not None
         ),
     )
+
+
+def _write_archive(connection: sqlite3.Connection, batch: Batch, times: Times) -> None:
+    """What has expired may be a million rows, and is not deleted here: see `pushd.storage.archive.sweep`."""
+    FORGET_KEPT.run(connection, ((number,) for number in batch.forgotten))
+    KEEP.run(connection, (_kept(kept, times) for kept in batch.kept.values()))
+    if batch.expired:
+        connection.execute("UPDATE progress SET kept_expired = ?", (batch.expired,))
+
+
+def _kept(kept: r.Kept, times: Times) -> Row:
+    message = kept.message
+    return (
+        kept.number,
+        kept.id,
+        kept.at,
+        kept.until,
+        kept.event,
+        message.topic,
+        message.payload,
+        int(message.qos),
+        int(message.retain),
+        written_properties(message.properties),
+        times.written(message.expires_at),
+        written_push(message.push),
+    )
+
+
+def _write_notes(connection: sqlite3.Connection, batch: Batch) -> None:
+    notes = batch.notes.items()
+    CLEAR_NOTE.run(connection, (key for key, note in notes if note is None))
+    NOTE.run(connection, ((*key, note.value, note.until) for key, note in notes if note is not None))

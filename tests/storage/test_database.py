@@ -299,10 +299,12 @@ class DamagedTests(DiskTestCase):
     def test_damaged_file_of_the_first_version(self) -> None:
         """It has no journal, and nothing that is scheduled; the rest is recovered."""
         with closing(sqlite3.connect(self.path)) as connection, connection:
-            connection.executescript("DROP TABLE journal; DROP TABLE scheduled; PRAGMA user_version = 1;")
-            for column in ("retained DROP COLUMN source", "sessions DROP COLUMN listener"):
-                connection.execute(f"ALTER TABLE {column}")
-            connection.execute("ALTER TABLE subscriptions DROP COLUMN standing")
+            for table in ("journal", "scheduled", "kept", "notes"):
+                connection.execute(f"DROP TABLE {table}")
+            for column in ("retained.source", "sessions.listener", "subscriptions.standing", "bodies.push"):
+                connection.execute("ALTER TABLE {} DROP COLUMN {}".format(*column.split(".")))
+            connection.execute("ALTER TABLE progress DROP COLUMN kept_expired")
+            connection.execute("PRAGMA user_version = 1")
             connection.execute("DELETE FROM progress")
         self.disk.open()
         self.assertEqual((200, 1), (len(self.disk.state.sessions), len(self.lines)))
