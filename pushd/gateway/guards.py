@@ -167,7 +167,11 @@ class Guard:
 
     def is_admin(self, caller: Caller) -> bool:
         """Whether a caller may see and change what is not its own."""
-        return caller.username is not None and caller.scope.is_whole and self._is_admin(caller.username)
+        return caller.username is not None and caller.scope.is_whole and self.names_admin(caller.username)
+
+    def names_admin(self, username: str) -> bool:
+        """Whether a user is an administrator."""
+        return self._is_admin(username)
 
     async def _recognize(self, request: GatewayRequest) -> Caller:
         peer = self._peer_address(request.transport)

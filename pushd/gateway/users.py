@@ -1,7 +1,7 @@
 """
 Accounts by HTTP, for administrators.
 
-    GET     /v1/users          {"users": [...], "next": "bob"}; ?after=bob goes on from there, ?limit=1..1000
+    GET     /v1/users?limit=9  {"users": [...], "next": "bob"}; ?after=bob goes on from there
     GET     /v1/users/<user>   {"username": "anna", "enabled": true, "created_at": 1700000000}
     PUT     /v1/users/<user>   {"password": "...", "enabled": true}, or one of the two; 201 for a new account
     DELETE  /v1/users/<user>   with all that is kept about this user
@@ -9,8 +9,8 @@ Accounts by HTTP, for administrators.
 No answer has a password or a hash of one in it. Names may hold any character, a slash as ``%2F``.
 
 What stands behind a user's name, such as ``/v1/users/<user>/follows``, belongs to other pages (`UserPages`).
-So does what ntfy's clients ask at the same paths (`pushd.gateway.access_pages`): everything at ``/v1/users`` but
-a list that comes in pages, and all changes at ``/v1/users/access``, whoever may be called so.
+So does what ntfy's clients ask at the same paths (`pushd.gateway.access_pages`): everything at ``/v1/users``
+but a list that comes in pages, and all changes at ``/v1/users/access``, whoever may be called so.
 """
 
 from __future__ import annotations

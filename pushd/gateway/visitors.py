@@ -97,11 +97,10 @@ class Visitors:
         token = caller.token
         if token is not None and token.rate_per_s:
             return ("token", token.hash), token.rate_per_s
-        if caller.username is not None:
-            return ("user", caller.username), rates.per_user
-        if not rates.per_address or is_local(caller.address):
+        who = self.who(caller)
+        if who is None:
             return None, 0.0
-        return ("address", self._network_of(caller.address)), rates.per_address
+        return who, rates.per_address if caller.username is None else rates.per_user
 
 
 def is_local(address: str) -> bool:

@@ -15,6 +15,8 @@ from twisted.internet.defer import Deferred
 from pushd import __version__
 from pushd.broker.broker import Broker
 from pushd.config.settings import Settings
+from pushd.gateway.access_pages import AccessPages
+from pushd.gateway.account import OwnAccountPages
 from pushd.gateway.api import VersionOne
 from pushd.gateway.clients import ClientPages, Soon
 from pushd.gateway.console import console
@@ -29,10 +31,12 @@ from pushd.gateway.openapi import OpenApiPage, pages_of
 from pushd.gateway.pages import Quoted
 from pushd.gateway.push_operations import PAGES
 from pushd.gateway.rules import RuleFile, RulePages
+from pushd.gateway.server_pages import ServerPages
 from pushd.gateway.status import MetricsPage, ReadyPage, Status, StatusPages, status_pages
 from pushd.gateway.subscribe import subscribe_pages
 from pushd.gateway.subscription_lists import SubscriptionListPages
 from pushd.gateway.users import AccountPages, UserPages
+from pushd.people.interfaces import IPeople
 from pushd.service.accounts import AccountLogins
 from pushd.service.audience import Audience
 from pushd.service.people import PeopleOffice
@@ -88,23 +92,36 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
         b"v1/clients": Quoted(_resource(ClientPages(guard, desk.broker, time.time, desk.soon))),
         b"v1/im": Quoted(_resource(ImPages(guard, publisher, publisher, streams, time.time))),
         b"v1/listen": _resource(ListenPage(guard, publisher, streams, time.time)),
-        b"v1/users": UserPages(
-            _resource(AccountPages(guard, lambda: desk.people.people, desk.accounts.make_hash, time.time)),
-            {
-                b"follows": _resource(FollowPages(guard, lambda: desk.people.people)),
-                b"subscriptions": _resource(SubscriptionListPages(guard, lambda: desk.people.people)),
-            },
-        ),
+        b"v1/account": _resource(OwnAccountPages(guard, lambda: desk.people.people, time.time)),
+        **dict.fromkeys((b"v1/stats", b"v1/version"), _resource(ServerPages(guard, desk.status))),
+        b"v1/users": user_pages(guard, desk),
         b"v1/topics": _resource(HotTopicPages(guard, desk.hot_topics)),
         b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
     }
+
+
+def user_pages(guard: Guard, desk: Desk) -> UserPages:
+    """All that begins with ``/v1/users``."""
+
+    def people() -> IPeople:
+        return desk.people.people
+
+    make_hash = desk.accounts.make_hash
+    return UserPages(
+        _resource(AccountPages(guard, people, make_hash, time.time)),
+        {
+            b"follows": _resource(FollowPages(guard, people)),
+            b"subscriptions": _resource(SubscriptionListPages(guard, people)),
+        },
+        _resource(AccessPages(guard, people, make_hash, time.time)),
+    )
 
 
 def openapi() -> OpenApiPage:
     """What all of it takes and answers."""
     klein = (
         StatusPages, ReadyPage, VersionOne, ClientPages, ImPages, ListenPage, AccountPages, FollowPages,
-        SubscriptionListPages, HotTopicPages, RulePages,
+        SubscriptionListPages, HotTopicPages, RulePages, OwnAccountPages, ServerPages, AccessPages,
     )  # fmt: skip
     pages = [page for each in klein for page in pages_of(each.app)]
     return OpenApiPage([*PAGES, *pages_of(MetricsPage.app, "/metrics"), *pages], __version__)
