@@ -23,6 +23,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "access": Command("pushd.ctl.access", "keep the access control list, entry by entry, as ntfy's"),
     "acl": Command("pushd.ctl.acl", "say which line of the ACL file decides about a client and a topic"),
     "certs": Command("pushd.ctl.certs", "make, issue and revoke certificates"),
     "chat": Command("pushd.ctl.chat", "talk to another user, line by line"),
@@ -31,6 +32,7 @@ COMMANDS = {
     ),
     "friends": Command("pushd.ctl.friends", "keep who follows whom: %f and %F in rules"),
     "passwd": Command("pushd.ctl.passwd", "edit a password file, with mosquitto_passwd's flags"),
+    "token": Command("pushd.ctl.token", "make, list and revoke access tokens for the gateway"),
     "user": Command("pushd.ctl.users", "add, disable, remove and import accounts"),
     "subscriptions": Command("pushd.ctl.subscriptions", "keep what the server subscribes a user to"),
     "top": Command("pushd.ctl.top", "show the hottest topics of a running server"),
