@@ -119,7 +119,7 @@ class GatewayRequest(Request):
 
     def prepared(self, body: bytes, status: int = 200) -> bytes:
         """Set status and headers for `body`, which klein's pages return: klein itself writes and finishes."""
-        self.setResponseCode(status)
+        self.setResponseCode(status, _REASON[status])
         for name, value in (
             (b"Server", b"pushd"),
             (b"Date", http_date()),
