@@ -302,6 +302,7 @@ class Broker:
             return self._publish_by_rules(message, sender)
         if message.push is not None:
             self.archive.keep(message)
+            self.scheduled.collapse(message)
         self._retain(message)
         route.publish(message, sender)
         return ReasonCode.SUCCESS if route.targets else ReasonCode.NO_MATCHING_SUBSCRIBERS

@@ -18,6 +18,9 @@ never. To clients without a session a crash promises nothing, here as everywhere
 Where something must be known first (`prepare`), a message that is due waits for that on its own, and can be
 cancelled, and is found by a restart, as before.
 
+**One of each key.** A message with a collapse key (`PushMark.collapse_key`) takes the place of one that waits
+for the same topic with the same key: the newer one counts, also if it is published at once (`collapse`).
+
 **Cheap to wait for.** There is no timer for each message: a heap knows the next one, and the schedule as a
 whole is one thing on the broker's timing wheel.
 """
@@ -93,6 +96,7 @@ class Schedule:
         # cancelled message leaves its entry behind; one that was put in again leaves its old one.
         self._heap: list[tuple[float, int, str]] = []
         self._numbers = count()
+        self._by_key: dict[tuple[str, str], str] = {}  # ids of messages with a collapse key, by topic and key
         self._rest: IDelayedCall | None = None
         self.payload_bytes = 0
         self.slot = 0
@@ -128,6 +132,7 @@ class Schedule:
         if not self.has_room(len(message.payload)):
             return False
         self.cancel(id)
+        self.collapse(message)
         scheduled = MessageScheduled(id, due_at, message)
         self._store.record(scheduled)
         earliest = self.due_at()
@@ -136,16 +141,25 @@ class Schedule:
             self._wheel.add(self)
         return True
 
+    def collapse(self, message: Message) -> bool:
+        """
+        Forget the message whose place this one takes, by its collapse key.
+
+        :return: whether there was one.
+        """
+        key = _key(message)
+        return key is not None and self.cancel(self._by_key.get(key, ""))
+
     def cancel(self, id: str) -> bool:
         """
         Forget a message. Durable after the store's next barrier.
 
         :return: whether there was one: if not, it was published already, or never came.
         """
-        scheduled = self._waiting.pop(id, None)
+        scheduled = self._waiting.get(id)
         if scheduled is None:
             return False
-        self.payload_bytes -= len(scheduled.message.payload)
+        self._take_out(scheduled)
         self._store.record(ScheduleEnded(id))
         self._tidy()
         return True
@@ -199,8 +213,7 @@ class Schedule:
         """Publish a message that is due, and only then say that it is over (see **Once** above)."""
         if self._stopped or self._waiting.get(scheduled.id) is not scheduled:
             return  # the next process will; or it was cancelled
-        del self._waiting[scheduled.id]
-        self.payload_bytes -= len(scheduled.message.payload)
+        self._take_out(scheduled)
         try:
             if scheduled.message.expired(self._wheel.now):
                 self._counters.dropped("expired")
@@ -215,7 +228,16 @@ class Schedule:
     def _put(self, scheduled: MessageScheduled) -> None:
         self._waiting[scheduled.id] = scheduled
         self.payload_bytes += len(scheduled.message.payload)
+        if (key := _key(scheduled.message)) is not None:
+            self._by_key[key] = scheduled.id
         heappush(self._heap, (scheduled.due_at, next(self._numbers), scheduled.id))
+
+    def _take_out(self, scheduled: MessageScheduled) -> None:
+        del self._waiting[scheduled.id]
+        self.payload_bytes -= len(scheduled.message.payload)
+        key = _key(scheduled.message)
+        if key is not None and self._by_key.get(key) == scheduled.id:
+            del self._by_key[key]
 
     def _is_current(self, entry: tuple[float, int, str]) -> bool:
         """Of a message put in twice for the same time, both are: the first that comes up takes it."""
@@ -227,3 +249,10 @@ class Schedule:
         if len(self._heap) > 2 * len(self._waiting) + self._SPARE:
             self._heap = [entry for entry in self._heap if self._is_current(entry)]
             heapify(self._heap)
+
+
+def _key(message: Message) -> tuple[str, str] | None:
+    """The topic and collapse key of a message that has one."""
+    if message.push is None or not message.push.collapse_key:
+        return None
+    return message.topic, message.push.collapse_key

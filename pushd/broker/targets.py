@@ -23,7 +23,9 @@ read it. A session that a topic of the same push has reached already is not give
 listener with a mount point of its own sees the topic below that, and can be reached by callers whose mount
 point that is below.
 
-However many they are, the answer comes when all of it is durable.
+However many they are, the answer comes when all of it is durable. A push to so many that it takes more than
+one turn of the reactor is recorded as it goes: when the process ends in the middle, nobody was told that it
+had been accepted, and whoever sends it again sends it to some for the second time.
 """
 
 from __future__ import annotations
@@ -179,15 +181,21 @@ class _Push:
             sessions = await self._sessions() if self._targets.direct else []
             self._check_room(messages, sessions)
             await self._hand_out(messages, sessions)
+            self._check_only_one(messages, sessions)
         except _Refused as refusal:
             return Outcome(refusal.code)
+        self._broker.receipts.settle(self._mark.id)
+        if self._publication.taken is not None:
+            self._publication.taken()
         if self._broker.store.pending and self._matters:
             await self._broker.store.barrier()
         return self._outcome()
 
     @property
     def _matters(self) -> bool:
-        return self._publication.qos > 0 or self._publication.retain or self._mark.receipt
+        publication = self._publication
+        kept = self._mark.keep_s > 0 or self._mark.receipt or publication.taken is not None
+        return publication.qos > 0 or publication.retain or kept
 
     def _outcome(self) -> Outcome:
         count = self._headcount
@@ -237,10 +245,18 @@ class _Push:
     # Who is handed it without having subscribed
 
     async def _sessions(self) -> list[Session]:
+        """Who is addressed. What they are to get is in `_own` then."""
         await self._allowed(self._publication.topic)
         if self._targets.all:
-            return list(self._broker.sessions.values())
-        return list(dict.fromkeys(self._addressed()))
+            sessions = list(self._broker.sessions.values())
+        else:
+            sessions = list(dict.fromkeys(self._addressed()))
+        for session in sessions:
+            mount_point = session.policy.mount_point
+            if mount_point not in self._own:
+                self._own[mount_point] = await self._message_for(mount_point)
+            await self._breathe()
+        return sessions
 
     def _addressed(self) -> Iterator[Session]:
         for client_id in self._targets.clients:
@@ -251,19 +267,17 @@ class _Push:
 
     async def _message_for(self, mount_point: str) -> Message | None:
         """What sessions with this mount point are given."""
-        if mount_point not in self._own:
-            decision: Decision = ReasonCode.NOT_AUTHORIZED
-            if mount_point.startswith(self._policy.mount_point):
-                decision = await self._judge(mount_point, self._publication.topic)
-            self._own[mount_point] = decision if isinstance(decision, Message) else None
-        return self._own[mount_point]
+        if not mount_point.startswith(self._policy.mount_point):
+            return None
+        decision = await self._judge(mount_point, self._publication.topic)
+        return decision if isinstance(decision, Message) else None
 
     # Handing out
 
     def _check_room(self, messages: list[Message], sessions: list[Session]) -> None:
         """Everybody is to get it, or nobody. Opens the receipt."""
         broker = self._broker
-        if self._publication.qos and broker.store.failing is not None:
+        if self._matters and broker.store.failing is not None:
             raise _Refused(ReasonCode.QUOTA_EXCEEDED)
         for message in messages:
             matters = message.qos > 0 or message.retain
@@ -272,40 +286,40 @@ class _Push:
             ):
                 raise _Refused(ReasonCode.QUOTA_EXCEEDED)
         if self._mark.receipt:
-            devices = len(sessions) + sum(len(broker.router.route(each.topic).targets) for each in messages)
-            if not broker.receipts.has_room(devices):
+            subscribers = sum(len(broker.router.route(each.topic).targets) for each in messages)
+            if not broker.receipts.has_room(len(sessions) + subscribers):
                 raise _Refused(ReasonCode.QUOTA_EXCEEDED)
             owner = self._principal.username or ""
             broker.receipts.open(self._mark.id, owner, expiry_s=self._publication.expiry_s)
 
     async def _hand_out(self, messages: list[Message], sessions: list[Session]) -> None:
-        waiting = []
         for message in messages:
             informed = self._broker.inform_rules(message, self._principal)
             if isinstance(informed, Deferred):
                 await informed
+            self._publish(message)
             await self._breathe()
-            waiting.append(self._publish(message))
+        if (own := self._own.get(self._policy.mount_point)) is not None:
+            self._count_published(own)
         for session in sessions:
-            message_for = await self._message_for(session.policy.mount_point)
+            self._give(session)
             await self._breathe()
-            self._give(session, message_for)
-        self._refuse_if_only_one(messages, sessions)
-        self._taken(self._outcome())
-        for code in waiting:
-            if isinstance(code, Deferred):
-                await code
-        self._broker.receipts.settle(self._mark.id)
 
-    def _publish(self, message: Message) -> ReasonCode | Deferred[ReasonCode]:
+    def _publish(self, message: Message) -> None:
+        self._count_published(message)
         self._broker.receipts.headcount = self._headcount
         try:
-            return self._broker.publish_durably(message, self._principal)
+            self._broker.publish_message(message, self._principal)
         finally:
             self._broker.receipts.headcount = None
 
-    def _give(self, session: Session, message: Message | None) -> None:
+    def _count_published(self, message: Message) -> None:
+        self._broker.counters.publish_received += 1
+        self._broker.counters.publish_bytes_received += len(message.payload)
+
+    def _give(self, session: Session) -> None:
         """Put the message into a session, unless that is over or has it already."""
+        message = self._own.get(session.policy.mount_point)
         if message is None or self._broker.sessions.get(session.client_id) is not session:
             return
         if session.client_id in self._headcount.reached:
@@ -320,10 +334,9 @@ class _Push:
         finally:
             receipts.headcount = None
 
-    def _refuse_if_only_one(self, messages: list[Message], sessions: list[Session]) -> None:
+    def _check_only_one(self, messages: list[Message], sessions: list[Session]) -> None:
         """Whoever pushes to one session wants to know that it could not take it."""
-        refused = self._headcount.refused
-        if not messages and len(sessions) == 1 and refused["queue_full"]:
+        if not messages and len(sessions) == 1 and self._headcount.refused["queue_full"]:
             self._broker.receipts.forget(self._mark.id)
             raise _Refused(ReasonCode.QUOTA_EXCEEDED)
 
