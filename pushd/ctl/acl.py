@@ -1,5 +1,6 @@
 """
-``pushctl acl check``: which line of an ACL file decides, by the rules that the server goes by.
+``pushctl acl check``: which line of an ACL file decides, or which entry of the access control list, by the
+rules that the server goes by.
 
     $ pushctl acl check anna phone write users/bert/in
     denied: nothing matches (conf/acl)
@@ -8,7 +9,7 @@
 
 The server is not asked and need not run: what counts is what is in the files now, which a running server has
 read at its start or at the last SIGHUP. If the rules ask for the user's friends, they are read from where the
-settings file says that they are kept.
+settings file says that they are kept; and so is the access control list, where accounts are asked.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from dataclasses import dataclass
 from pushd.auth.acl_file import ACCESSES, AclFile, Unlisted
 from pushd.auth.acl_tree import NO_FRIENDS, AclLine, Substitution
 from pushd.auth.dollar_topics import is_closed
+from pushd.auth.grants import AccessList, Entry
 from pushd.auth.security_file import SecurityFileError
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
-from pushd.config.settings import ListenerSettings, SecuritySettings
+from pushd.config.settings import ListenerSettings, SecuritySettings, Settings
+from pushd.ctl.access import all_grants, line_of
 from pushd.ctl.friends import friends_of
 from pushd.ctl.people import are_kept, ask_people
 from pushd.mqtt.errors import MalformedPacket
@@ -34,9 +37,10 @@ from pushd.people.interfaces import Friends, PeopleUnavailable
 ALLOWED, DENIED, UNANSWERED = 0, 1, 2  # exit statuses
 ANONYMOUS = "-"
 SETTINGS = "conf/pushd.conf"
+NO_ENTRIES = AccessList()
 
 DESCRIPTION = """\
-Show which line of the ACL file decides about a client and a topic.
+Show which line of the ACL file, or entry of the access control list, decides about a client and a topic.
 The exit status is 0 for allowed, 1 for denied and 2 if there is no answer.
 """
 
@@ -45,6 +49,7 @@ read       a message published to this topic is about to be delivered to the cli
 write      the client publishes to this topic
 subscribe  the client subscribes with this topic filter. The server refuses it only with acl_check_subscribe
            true, and then if no topic that the filter matches may be read; so --acl answers, too.
+           The access control list (pushctl access) always refuses it then.
 """
 
 
@@ -78,6 +83,14 @@ class Rules:
     checks_subscribe: bool
     plugins: bool = False  # whether there are some, who may decide first
     friends: Friends | None = None  # the asker's; None if nobody can say
+    entries: AccessList = NO_ENTRIES  # of the access control list, where it says anything about the asker
+
+    def entry(self, question: Question) -> Entry | None:
+        """The entry of the access control list that decides, before the file is asked."""
+        access = ACCESSES[question.access]
+        if is_closed(access, question.topic):
+            return None
+        return self.entries.deciding(question.asker.username, access, question.topic)
 
     def explain(self, question: Question, substitution: Substitution) -> AclLine | Unlisted | None:
         """:return: what decides; ``None`` if nothing does, and everything is allowed."""
@@ -104,11 +117,25 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _answer(rules: Rules, question: Question) -> int:
+    entry = rules.entry(question)
+    is_allowed = _answer_by_file(rules, question) if entry is None else _answer_by_entry(entry, question)
+    if rules.plugins:
+        print("note: the server asks plugins, too; they are not asked here")
+    return ALLOWED if is_allowed else DENIED
+
+
+def _answer_by_entry(entry: Entry, question: Question) -> bool:
+    is_allowed = entry.allows(ACCESSES[question.access])
+    print(f"{'allowed' if is_allowed else 'denied'}: access list: {line_of(entry.grant)}")
+    return is_allowed
+
+
+def _answer_by_file(rules: Rules, question: Question) -> bool:
     found = rules.explain(question, rules.substitution)
     if question.access == "subscribe" and not rules.checks_subscribe:
         print("allowed: every subscription is, without acl_check_subscribe")
         print(f"note: with acl_check_subscribe it would be {_said(rules, found)}")
-        return ALLOWED
+        return True
     print(_said(rules, found))
     for other in set(Substitution) - {rules.substitution}:
         otherwise = rules.explain(question, other)
@@ -116,9 +143,7 @@ def _answer(rules: Rules, question: Question) -> int:
             print(f"note: with acl_substitution {other.value} it would be {_said(rules, otherwise)}")
     if rules.friends is None and rules.acl is not None and rules.acl.uses_friends:
         print("note: with --acl nobody has friends; -c CONF says where they are kept")
-    if rules.plugins:
-        print("note: the server asks plugins, too; they are not asked here")
-    return ALLOWED if _allows(found) else DENIED
+    return _allows(found)
 
 
 def _allows(found: AclLine | Unlisted | None) -> bool:
@@ -204,7 +229,15 @@ def _rules(options: argparse.Namespace, username: str | None) -> Rules:
         security.acl_check_subscribe,
         bool(security.plugins),
         friends,
+        _entries(settings, security, username),
     )
+
+
+def _entries(settings: Settings, security: SecuritySettings, username: str | None) -> AccessList:
+    """The list as far as it counts: not where no accounts are asked, and not for who may do everything."""
+    if not security.accounts or username in settings.admin_user or not are_kept(settings):
+        return NO_ENTRIES
+    return AccessList(ask_people(settings, all_grants))
 
 
 def _security(listeners: Sequence[ListenerSettings], wanted: str | None) -> SecuritySettings:
@@ -214,7 +247,12 @@ def _security(listeners: Sequence[ListenerSettings], wanted: str | None) -> Secu
     if not meant:
         raise NoAnswer(f"no listener {wanted}; there are {places}")
     rules = {
-        (one.security.acl_file, one.security.acl_substitution, one.security.acl_check_subscribe)
+        (
+            one.security.acl_file,
+            one.security.acl_substitution,
+            one.security.acl_check_subscribe,
+            one.security.accounts,
+        )
         for one in meant
     }
     if len(rules) > 1:

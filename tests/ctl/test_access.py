@@ -5,6 +5,45 @@ from __future__ import annotations
 from tests.ctl.keeping import HOSTILE, KeepingTestCase
 
 
+class CheckTests(KeepingTestCase):
+    """``pushctl acl check`` knows the list."""
+
+    command = "access"
+
+    def check(self, *words: str) -> tuple[int, list[str]]:
+        said = self.pushctl("acl", "check", "-c", str(self.settings), *words)
+        return said.status, said.lines
+
+    def test_entry_that_decides(self) -> None:
+        """It is shown, and the file is not asked."""
+        self.do("grant", "ada", "news*", "ro")
+        self.assertEqual(
+            self.check("ada", "phone", "read", "news"),
+            (0, ["allowed: access list: user ada: read-only access to news*"]),
+        )
+        expected = (1, ["denied: access list: user ada: read-only access to news*"])
+        self.assertEqual(self.check("ada", "phone", "write", "news"), expected)
+        self.assertEqual(self.check("ada", "phone", "read", "others"), (0, ["allowed: there is no acl_file"]))
+
+    def test_subscribe(self) -> None:
+        """The list refuses without acl_check_subscribe, too."""
+        self.do("grant", "everyone", "news*", "none")
+        self.assertEqual(
+            self.check("-", "phone", "subscribe", "news/#"),
+            (1, ["denied: access list: everyone: no access to news*"]),
+        )
+        self.assertEqual(self.check("-", "phone", "subscribe", "#")[0], 0)
+
+    def test_where_it_does_not_count(self) -> None:
+        """Where no accounts are asked, for an administrator, and for what no rule can open."""
+        self.do("grant", "everyone", "*", "none")
+        self.assertEqual(self.check("root", "phone", "read", "news")[0], 0)
+        self.do("grant", "ada", "$SYS*", "rw")
+        self.assertIn("no rule can open", self.check("ada", "phone", "write", "$SYS/x")[1][0])
+        self.use("accounts false")
+        self.assertEqual(self.check("ada", "phone", "read", "news")[0], 0)
+
+
 class AccessTests(KeepingTestCase):
     command = "access"
 
