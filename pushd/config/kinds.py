@@ -207,6 +207,19 @@ class Network(Kind):
 
 
 @dataclass(frozen=True, slots=True)
+class IpNetwork(Network):
+    """The same without Unix sockets."""
+
+    notation = "ADDRESS[/BITS]"
+
+    def read(self, text: str) -> str:
+        word = super(IpNetwork, self).read(text)
+        if word == "unix":
+            raise BadValue(f"{quoted(word)} is no network")
+        return word
+
+
+@dataclass(frozen=True, slots=True)
 class HeaderName(Kind):
     """The name of an HTTP header (RFC 9110 §5.1)."""
 

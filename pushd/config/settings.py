@@ -160,6 +160,9 @@ class Settings:
     stream_keepalive_interval: int = 45  # seconds
     trusted_proxy: tuple[str, ...] = ()  # networks, or "unix": whose headers about callers count
     proxy_user_header: str | None = None  # by which these proxies say who somebody is
+    webhook_secret: str | None = None  # what webhooks are signed with; None: there are none
+    allow_http_webhooks: bool = False  # whether a webhook may do without TLS
+    allow_private_networks: tuple[str, ...] = ()  # that webhooks may be in
     redis_url: str | None = None  # None: accounts, friends and counts are in files of our own
     autosubscribe_file: str | None = None
     routes_file: str | None = None

@@ -39,7 +39,7 @@ KEEP_S = 24 * 3600
 # Of all callers together, and of one: who uses a new key each time leaves room for others.
 MAX_ANSWERS = 100_000
 MAX_BYTES = 67_108_864
-SHARE = 10
+SHARE = 4
 
 KIND = "idempotency"
 
@@ -116,22 +116,23 @@ class Answers:
             recorded; not if it refuses.
         :raises Refusal: as `make`; 40000, 42200, 50700 for the key.
         """
-        key: bytes | None = request.getHeader(b"idempotency-key")
+        key = key_of(request)
         if key is None:
-            return await make(_forget)
-        return await self.answer(_who(request, caller), key, digest_of(request), make)
+            return await make(forget)
+        return await self.answer(who(request, caller), key, digest_of(request), make)
 
-    async def answer(self, caller: str, key: bytes, digest: bytes, make: Make) -> bytes:
+    async def answer(self, caller: str, key: bytes, digest: bytes, make: Make, part: int = 0) -> bytes:
         """
         The same for a request that was taken apart.
 
-        :param caller: whose key it is.
+        :param caller: whose key it is; see `who`.
         :param digest: of all that a repetition has in common with the first, 32 bytes.
+        :param part: of a request that has several answers, which one.
         """
         if not _KEY.fullmatch(key):
             raise Refusal(KEY_INVALID)
         whose = _short(caller.encode("utf-8", "surrogatepass"))
-        name = f"{whose}:{_short(key)}"
+        name = f"{whose}:{_short(b'%d %s' % (part, key))}"
         running = self._running.get(name)
         if running is not None:
             _check_same(digest, running.digest)
@@ -232,7 +233,8 @@ def _check_same(digest: bytes, first: bytes) -> None:
         raise Refusal(KEY_USED)
 
 
-def _who(request: GatewayRequest, caller: Caller) -> str:
+def who(request: GatewayRequest, caller: Caller) -> str:
+    """Whose keys those of this request are."""
     if caller.username is not None:
         return f"user {caller.username}"
     return f"at {getattr(request.getClientAddress(), 'host', '')}"
@@ -243,5 +245,11 @@ def _short(text: bytes) -> str:
     return sha256(text).hexdigest()[:32]
 
 
-def _forget(answer: bytes) -> None:
-    """Without a key."""
+def key_of(request: GatewayRequest) -> bytes | None:
+    """The header, if there is one."""
+    key: bytes | None = request.getHeader(b"idempotency-key")
+    return key
+
+
+def forget(answer: bytes) -> None:
+    """Without a key there is nothing to remember an answer by."""

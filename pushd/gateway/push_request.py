@@ -3,7 +3,7 @@ What ``POST /v1/push`` is told: a JSON object, read to the letter.
 
     {
       "targets": {"topics": ["alerts/#"], "users": ["anna"], "clients": ["dev-7"], "all": true},
-      "topic": "alerts/fire",         as devices see it; may be left out where "topics" are names themselves
+      "topic": "alerts/fire",         what users, clients and all get it on; "topics" are topics themselves
       "message": "Fire!",             or "payload_base64": what is no text
       "title": "...", "priority": 5, "tags": ["fire"], "click": "https://...", "icon": "https://...",
       "actions": [...], "markdown": true, "sequence_id": "...",             as in ntfy's message object
@@ -26,12 +26,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from pushd.broker.message import PushMark
 from pushd.broker.publication import Publication
+from pushd.broker.targets import Targets
 from pushd.gateway import problems
 from pushd.gateway.messages import properties_of
+from pushd.gateway.openapi import ANYTHING, BOOLEAN, closed, integer, listed, one_of, record, text
 from pushd.gateway.parameters import Parameters, read_parameters
 from pushd.gateway.problems import Problem, Refusal
 from pushd.gateway.pushes import MESSAGE_LIMIT_BYTES
@@ -76,6 +78,34 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 _TARGETS = ("topics", "users", "clients")
 
+_NAMES = listed(text(minLength=1))
+SCHEMA = closed(
+    record(
+        targets=closed(record(topics=_NAMES, users=_NAMES, clients=_NAMES, all=BOOLEAN)),
+        topic=text("What users, clients and all get it on; without targets, where it goes"),
+        message=text("Or payload_base64; one of the two is needed"),
+        payload_base64=text(),
+        title=text(),
+        priority=integer(minimum=1, maximum=5),
+        tags=listed(text()),
+        click=text(),
+        icon=text(),
+        actions=listed(ANYTHING),
+        markdown=BOOLEAN,
+        sequence_id=text(),
+        properties={"type": "object", "additionalProperties": {"type": "string"}},
+        qos=integer(minimum=0, maximum=2),
+        retain=BOOLEAN,
+        ttl=integer("Seconds", minimum=0, maximum=MAX_TTL_S),
+        format=one_of("raw", "json"),
+        cache=BOOLEAN,
+        collapse_key=text("Takes the place of what a device has not been sent yet", minLength=1),
+        deliver_at={"type": ["integer", "string"], "description": "Unix seconds, RFC 3339, or a delay"},
+        receipt=BOOLEAN,
+        webhook=text("An https URL that is told of the end"),
+    )
+)
+
 # What `read_parameters` knows under the same name, and looks at in the same way as elsewhere.
 _PARAMETERS = (
     "title", "priority", "tags", "click", "icon", "actions", "markdown", "sequence_id", "qos", "retain",
@@ -89,9 +119,8 @@ BODY_INVALID = Problem(40024, "invalid request: body must be a JSON object")
 NO_TARGETS = Problem(40000, "invalid request: targets must name topics, users or clients, or say all")
 TOO_MANY_TARGETS = Problem(40000, f"invalid request: more than {MAX_TARGETS} targets")
 ALL_INVALID = Problem(40000, "invalid request: targets.all must be true or false")
-TOPIC_MISSING = Problem(
-    40000, "invalid request: topic is missing: only targets.topics without wildcards have one"
-)
+TOPIC_MISSING = Problem(40000, "invalid request: topic is missing: users, clients and all get it on one")
+TOPIC_UNUSED = Problem(40000, "invalid request: topic is for users, clients and all; topics are their own")
 PAYLOAD_INVALID = Problem(40000, "invalid request: either message or payload_base64")
 BASE64_INVALID = Problem(40000, "invalid request: payload_base64 is no base64")
 PROPERTIES_INVALID = Problem(
@@ -107,30 +136,17 @@ COLLAPSE_KEY_INVALID = Problem(
 RETAIN_WITHOUT_TOPIC = Problem(40000, "invalid request: retain is for topics without wildcards alone")
 
 
-class Addressed(NamedTuple):
-    """
-    Whom a push is for.
-
-    :ivar topics: names, or filters for whoever has subscribed to what they cover.
-    """
-
-    topics: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
-    clients: tuple[str, ...] = ()
-    everybody: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class PushRequest:
     """
     One push that was asked for, checked as far as that needs no clock and nobody else.
 
-    :ivar topic: as devices see it; empty where each of `targets.topics` is one.
+    :ivar topic: of what goes to users, clients and all; without those, the only topic, or empty.
     :ivar pairs: User Properties beside those of `parameters`.
     :ivar deliver_at: as it was said; see `pushd.gateway.delays`.
     """
 
-    targets: Addressed
+    targets: Targets
     topic: str
     payload: bytes
     parameters: Parameters
@@ -211,35 +227,36 @@ def _unknown(name: str, within: str = "") -> Problem:
 # Whom it is for
 
 
-def _targets(said: Fields) -> Addressed:
+def _targets(said: Fields) -> Targets:
     """Without "targets", the topic is the only one."""
     named = said.get("targets")
     if named is None:
-        return Addressed(topics=(check_topic(said.get("topic", "")),))
+        return Targets(topics=(check_topic(said.get("topic", "")),))
     for name in named.keys() - {*_TARGETS, "all"}:
         raise Refusal(_unknown(name, "targets."))
     lists = [_names(name, named.get(name)) for name in _TARGETS]
     if sum(map(len, lists)) > MAX_TARGETS:
         raise Refusal(TOO_MANY_TARGETS)
-    everybody = named.get("all") or False
-    if not isinstance(everybody, bool):
+    everybody = named.get("all")
+    if everybody is not None and not isinstance(everybody, bool):
         raise Refusal(ALL_INVALID)
-    if not any(lists) and not everybody:
-        raise Refusal(NO_TARGETS)
     topics, users, clients = lists
-    for filter in topics:
+    targets = Targets(topics, users, clients, everybody is True)
+    if targets == Targets():
+        raise Refusal(NO_TARGETS)
+    for filter in targets.topics:
         if filter.startswith("$") or not is_valid_filter(filter):
             raise Refusal(problems.TOPIC_INVALID)
-    return Addressed(topics, users, clients, everybody)
+    return targets
 
 
-def _names(name: str, listed: object) -> tuple[str, ...]:
+def _names(name: str, said: object) -> tuple[str, ...]:
     """Each once, in the order in which they were said."""
-    if listed is None:
+    if said is None:
         return ()
-    if not isinstance(listed, list) or not all(map(_is_name, listed)):
+    if not isinstance(said, list) or not all(map(_is_name, said)):
         raise Refusal(Problem(40000, f"invalid request: targets.{name} must be a list of names"))
-    return tuple(dict.fromkeys(listed))
+    return tuple(dict.fromkeys(said))
 
 
 def _is_name(value: object) -> bool:
@@ -251,12 +268,14 @@ def has_wildcard(topic: str) -> bool:
     return "+" in topic or "#" in topic
 
 
-def _topic(said: Fields, targets: Addressed) -> str:
-    if "topic" in said:
-        return check_topic(said["topic"])
-    if targets.users or targets.clients or targets.everybody or any(map(has_wildcard, targets.topics)):
+def _topic(said: Fields, targets: Targets) -> str:
+    if not targets.direct:
+        if "targets" in said and "topic" in said:
+            raise Refusal(TOPIC_UNUSED)
+        return targets.topics[0] if len(targets.topics) == 1 and not has_wildcard(targets.topics[0]) else ""
+    if "topic" not in said:
         raise Refusal(TOPIC_MISSING)
-    return ""
+    return check_topic(said["topic"])
 
 
 # What it says
@@ -312,9 +331,8 @@ def _check_whole(request: PushRequest) -> None:
     pairs: Any = properties.get(PropertyId.USER_PROPERTY, ())
     if sum(len(text.encode()) for pair in pairs for text in pair) > MAX_PROPERTIES_BYTES:
         raise Refusal(PROPERTIES_TOO_LARGE)
-    if request.parameters.retain and (request.targets != Addressed(request.targets.topics)):
-        raise Refusal(RETAIN_WITHOUT_TOPIC)
-    if request.parameters.retain and any(map(has_wildcard, request.targets.topics)):
+    targets = request.targets
+    if request.parameters.retain and (targets.direct or any(map(has_wildcard, targets.topics))):
         raise Refusal(RETAIN_WITHOUT_TOPIC)
 
 
@@ -335,18 +353,18 @@ def read_batch(body: bytes) -> list[Any]:
     :raises Refusal: 40000 or 40024, the batch as a whole makes no sense.
     """
     loaded = read_json(body)
-    listed = loaded.get("pushes") if isinstance(loaded, dict) and loaded.keys() == {"pushes"} else loaded
-    if not isinstance(listed, list):
+    pushes = loaded.get("pushes") if isinstance(loaded, dict) and loaded.keys() == {"pushes"} else loaded
+    if not isinstance(pushes, list):
         raise Refusal(BATCH_INVALID)
-    if len(listed) > MAX_BATCH:
+    if len(pushes) > MAX_BATCH:
         raise Refusal(BATCH_TOO_LONG)
-    if sum(map(_target_count, listed)) > MAX_BATCH_TARGETS:
+    if sum(map(_target_count, pushes)) > MAX_BATCH_TARGETS:
         raise Refusal(BATCH_TARGETS)
-    return listed
+    return pushes
 
 
 def _target_count(fields: object) -> int:
     targets = fields.get("targets") if isinstance(fields, dict) else None
     if not isinstance(targets, dict):
         return 1
-    return sum(len(listed) for listed in targets.values() if isinstance(listed, list))
+    return sum(len(names) for names in targets.values() if isinstance(names, list))

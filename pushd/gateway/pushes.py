@@ -46,11 +46,19 @@ _TEXT_LIMIT = BodyLimit(MESSAGE_LIMIT_BYTES, problems.MESSAGE_TOO_LARGE)
 _JSON_LIMIT = BodyLimit(JSON_LIMIT_BYTES, problems.JSON_TOO_LARGE)
 
 
+# Where a body may be larger than a message: its escapes, a list of names, or many messages.
+_LIMITS = {
+    b"/": _JSON_LIMIT,
+    b"/v1/push": BodyLimit(1_048_576, problems.JSON_TOO_LARGE),
+    b"/v1/push/batch": BodyLimit(8_388_608, problems.JSON_TOO_LARGE),
+}
+
+
 def body_limit(target: bytes) -> BodyLimit:
     """
-    :param target: the request's, as it came; only ``/`` takes JSON.
+    :param target: the request's, as it came.
     """
-    return _JSON_LIMIT if target.partition(b"?")[0] == b"/" else _TEXT_LIMIT
+    return _LIMITS.get(target.partition(b"?")[0], _TEXT_LIMIT)
 
 
 _LISTS = frozenset({"tags", "actions"})

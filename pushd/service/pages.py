@@ -29,8 +29,10 @@ from pushd.gateway.im import ImPages
 from pushd.gateway.listen import ListenPage
 from pushd.gateway.openapi import OpenApiPage, pages_of
 from pushd.gateway.pages import Quoted
+from pushd.gateway.push_api import PushApiPages
 from pushd.gateway.push_operations import PAGES
 from pushd.gateway.rules import RuleFile, RulePages
+from pushd.gateway.scheduled import ScheduledPages
 from pushd.gateway.server_pages import ServerPages
 from pushd.gateway.status import MetricsPage, ReadyPage, Status, StatusPages, status_pages
 from pushd.gateway.subscribe import subscribe_pages
@@ -40,6 +42,7 @@ from pushd.people.interfaces import IPeople
 from pushd.service.accounts import AccountLogins
 from pushd.service.audience import Audience
 from pushd.service.people import PeopleOffice
+from pushd.service.push_api import PushApi
 
 if TYPE_CHECKING:
     from pushd.gateway.pages import Pages
@@ -58,6 +61,7 @@ class Desk(NamedTuple):
     :ivar people: who keeps accounts and friends.
     :ivar accounts: who logs in by them.
     :ivar hot_topics: who counts; ``None`` if nobody does.
+    :ivar push_api: what the pages of ``/v1/push`` have in common.
     """
 
     broker: Broker
@@ -68,6 +72,7 @@ class Desk(NamedTuple):
     people: PeopleOffice
     accounts: AccountLogins
     hot_topics: HotTopics | None
+    push_api: PushApi
 
 
 def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
@@ -95,6 +100,7 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
         b"v1/account": _resource(OwnAccountPages(guard, lambda: desk.people.people, time.time)),
         **dict.fromkeys((b"v1/stats", b"v1/version"), _resource(ServerPages(guard, desk.status))),
         b"v1/users": user_pages(guard, desk),
+        **desk.push_api.pages(guard, publisher, streams),
         b"v1/topics": _resource(HotTopicPages(guard, desk.hot_topics)),
         b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
     }
@@ -122,6 +128,7 @@ def openapi() -> OpenApiPage:
     klein = (
         StatusPages, ReadyPage, VersionOne, ClientPages, ImPages, ListenPage, AccountPages, FollowPages,
         SubscriptionListPages, HotTopicPages, RulePages, OwnAccountPages, ServerPages, AccessPages,
+        PushApiPages, ScheduledPages,
     )  # fmt: skip
     pages = [page for each in klein for page in pages_of(each.app)]
     return OpenApiPage([*PAGES, *pages_of(MetricsPage.app, "/metrics"), *pages], __version__)

@@ -43,6 +43,7 @@ from pushd.service.listening import CannotListen
 from pushd.service.logs import LogFileError, LogObserver, install
 from pushd.service.memory_guard import MemoryGuard
 from pushd.service.people import PeopleOffice, make_people
+from pushd.service.push_api import PushApi
 from pushd.service.pushing import Pushing
 from pushd.service.redis import RedisOffice
 from pushd.service.reload import (
@@ -148,6 +149,7 @@ class Server(Service):
         self._warnings = [*settings.warnings, *files.warnings()]
         self._plugins = self._make_plugins(files)
         self._pushing = Pushing(self.broker, lambda: self._settings, reactor.seconds)
+        self._push_api = PushApi(self.broker, lambda: self._settings, self._pushing.desk, reactor)
         self.doors = Doors(self._make_door, reactor, self.broker.wheel)
         self.doors.prepare(settings, files)
         self._use(settings)
@@ -204,6 +206,7 @@ class Server(Service):
             self.people,
             self.accounts,
             self.hot_topics.hot_topics,
+            self._push_api,
         )
         return make_pages(guard, publisher, desk)
 
@@ -284,6 +287,7 @@ class Server(Service):
         self.sys_topics.start()
         self.hot_topics.start()
         self.status.start()
+        self._push_api.start()
         self._memory_guard.start()
         self._collector.start()
         self._reactor.callWhenRunning(self._lateness.start)
@@ -336,6 +340,7 @@ class Server(Service):
         self._lateness.stop()
         self._collector.stop()
         self._callers.stop()
+        self._push_api.stop()
         self._log.publish_with(None)
         watched = self.status.stop()
         closed = self.doors.close()

@@ -147,10 +147,10 @@ class AnswersTests(SynchronousTestCase):
 
     def test_one_caller_has_a_share(self) -> None:
         """Who uses a new key each time leaves room for others, also after a restart."""
-        self.answers = self.make_answers(max_answers=20)
+        self.answers = self.make_answers(max_answers=8)
         for key in (b"a", b"b"):
             self.successResultOf(self.ask(key))
-        self.answers = self.make_answers(max_answers=20)
+        self.answers = self.make_answers(max_answers=8)
         self.assertIs(self.refused(self.ask(b"c")), NO_ROOM_FOR_KEY)
         self.successResultOf(self.ask(b"c", caller="ben"))
 
