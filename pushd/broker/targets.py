@@ -7,7 +7,7 @@ that is wanted.
 **Wildcards.** A topic with a wildcard stands for the subscriptions that it covers: those whose every topic
 name it matches. Each of them gives a topic name that is published to; the same name is published to once. The
 name of a subscription without a wildcard is its filter. In one with wildcards each ``+`` becomes an empty
-level and ``/#`` is left out; a name that would be empty is ``-``::
+level and ``/#`` is left out; of a name that would be empty, ``-`` is left, and of ``/#``, ``/``::
 
     topic           subscriptions there are                 published to
     alerts/#        alerts, alerts/fire, alerts/+/de, #     alerts, alerts/fire, alerts//de
@@ -139,7 +139,8 @@ def name_for(filter: str) -> str:
     levels = filter.split("/")
     if levels[-1] == "#":
         levels.pop()
-    return "/".join("" if level == "+" else level for level in levels) or "-"
+    name = "/".join("" if level == "+" else level for level in levels)
+    return name or ("/" if filter.startswith("/") else "-")
 
 
 class _Refused(Exception):
@@ -172,7 +173,7 @@ class _Push:
         self._taken = taken
         self._headcount = Headcount(self._mark.id)
         self._own: dict[str, Message | None] = {}  # what goes right into sessions, by their mount point
-        self._slice_end = 0.0
+        self._slice_end = broker.wheel.seconds() + SLICE_S
 
     async def run(self) -> Outcome:
         try:
@@ -187,6 +188,7 @@ class _Push:
         self._broker.receipts.settle(self._mark.id)
         if self._publication.taken is not None:
             self._publication.taken()
+        self._taken(self._outcome())
         if self._broker.store.pending and self._matters:
             await self._broker.store.barrier()
         return self._outcome()
@@ -297,13 +299,13 @@ class _Push:
             informed = self._broker.inform_rules(message, self._principal)
             if isinstance(informed, Deferred):
                 await informed
+            await self._breathe()  # before, not behind: whoever is told of the last is told in its turn
             self._publish(message)
-            await self._breathe()
         if (own := self._own.get(self._policy.mount_point)) is not None:
             self._count_published(own)
         for session in sessions:
-            self._give(session)
             await self._breathe()
+            self._give(session)
 
     def _publish(self, message: Message) -> None:
         self._count_published(message)
@@ -342,13 +344,11 @@ class _Push:
 
     async def _breathe(self) -> None:
         """Let others be served when this has taken its share of a turn."""
-        now = self._broker.wheel.seconds()
-        if now < self._slice_end:
+        if self._broker.wheel.seconds() < self._slice_end:
             return
-        if self._slice_end:
-            later: Deferred[None] = Deferred()
-            self._broker.soon(lambda: later.callback(None))
-            await later
+        later: Deferred[None] = Deferred()
+        self._broker.soon(lambda: later.callback(None))
+        await later
         self._slice_end = self._broker.wheel.seconds() + SLICE_S
 
 
