@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from pushd.broker.broker import Broker
-from pushd.broker.interfaces import Principal
+from pushd.broker.interfaces import Principal, Verdict
 from pushd.broker.message import source_of
 from pushd.broker.policy import Policy
 from pushd.broker.publication import Publication
@@ -216,11 +216,16 @@ class ListenerPusher:
         verdict = self._broker.may_write(self._policy(), principal, self.mount_point + topic)
         if not isinstance(verdict, Deferred):
             verdict = succeed(verdict)
-        return verdict.addCallback(lambda verdict: verdict or ReasonCode.NOT_AUTHORIZED)
+        return verdict.addCallback(_code)
 
     def keep_s(self, topic: str) -> int:
         """See `pushd.broker.archive.Archive.keep_s`."""
         return self._broker.archive.keep_s(self.mount_point + topic)
+
+
+def _code(verdict: Verdict) -> ReasonCode:
+    """Nobody's yes is a no."""
+    return ReasonCode.NOT_AUTHORIZED if verdict is None else verdict
 
 
 def addresses_of(name: str) -> list[str]:
