@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 import re
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, ITCPTransport
@@ -41,10 +42,13 @@ from pushd.gateway import problems
 from pushd.gateway.problems import Problem, Refusal
 from pushd.gateway.pushes import body_limit
 from pushd.gateway.request import GatewayRequest, origin_form, response
+from pushd.gateway.uploads import Upload, may_be_file
 
 IDLE_S = 60.0  # between requests of a connection that is kept
 STREAM_S = math.inf  # an answer that goes on
-REQUEST_S = 30.0  # from a request's first line to the end of its answer, however slowly the body comes
+# From a request's first line to the end of its answer, however slowly the body comes. One that is a file has
+# as long for each `pushd.gateway.uploads.STEP_BYTES`.
+REQUEST_S = 30.0
 DRAIN_S = 2.0  # for a caller to read why we take no more of the body that it is still sending
 CLOSE_S = 15.0  # for a caller to take what is left of an answer
 
@@ -141,8 +145,17 @@ class GatewayChannel(HTTPChannel):
         _check_host(request.requestHeaders, self._version)
         _check_framing(request.requestHeaders, self._version)
         request.body_limit = body_limit(self._path)
-        request.body_limit.check(self.length or 0)  # None is for a body in chunks: checked as it comes
+        self._expect_body(request, self.length or 0)  # None is for a body in chunks: checked as it comes
         super().allHeadersReceived()
+
+    def _expect_body(self, request: GatewayRequest, announced: int) -> None:
+        """:raises Refusal: it will be too large."""
+        if self.site.uploads is not None and may_be_file(self._command, origin_form(self._path)):
+            request.begin_upload = partial(self._begin_upload, request, announced)
+            if announced > request.body_limit.max_bytes:
+                request.upload = request.begin_upload()
+        else:
+            request.body_limit.check(announced)
 
     def allContentReceived(self) -> None:
         factory = self._find_successor()
@@ -150,7 +163,27 @@ class GatewayChannel(HTTPChannel):
             self._hand_over(factory)
             return
         self._phase = Phase.ANSWERING
+        if self.requests[-1].upload is not None:
+            self.made_progress()
         super().allContentReceived()
+
+    # Bodies that are files: see `pushd.gateway.uploads.Reading`
+
+    def _begin_upload(self, request: GatewayRequest, announced: int) -> Upload:
+        upload: Upload = self.site.uploads.begin(self.site.sender_of(request), self, announced)
+        return upload
+
+    def hold_reading(self) -> None:
+        """The disk is slower than the caller."""
+        self._networkProducer.pauseProducing()
+
+    def go_on_reading(self) -> None:
+        """It is no more."""
+        self._networkProducer.resumeProducing()
+
+    def made_progress(self) -> None:
+        """A large body may take its time, as long as it comes."""
+        self._deadline = self.factory.reactor.seconds() + REQUEST_S
 
     def begin_stream(self) -> bool:
         """

@@ -67,6 +67,7 @@ SINCE_WILDCARD = Problem(40008, "invalid since parameter: not for topics with wi
 TOPIC_INVALID = Problem(40009, "invalid request: topic invalid")
 TOPIC_RESERVED = Problem(40010, "invalid request: topic name is reserved")
 ATTACHMENT_URL_INVALID = Problem(40013, "invalid request: attachment must be an http or https URL")
+ATTACHMENT_EXPIRES_EARLY = Problem(40015, "invalid request: attachment expiry before delayed delivery date")
 NO_WEBSOCKET = Problem(40016, "invalid request: client not using the websocket protocol")
 ACTIONS_INVALID = Problem(40018, "invalid request: actions invalid")
 CLICK_INVALID = Problem(40000, "invalid request: click must be a URI")

@@ -27,6 +27,7 @@ from pushd.broker.interfaces import Principal
 from pushd.broker.message import PushMark
 from pushd.broker.publication import Publication
 from pushd.gateway import problems
+from pushd.gateway.attachments import Attachments
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.idempotency import Answers, Remember
@@ -83,11 +84,13 @@ class PushDesk:
     What the push pages of all listeners share.
 
     :ivar sends_json: whether MQTT subscribers get message objects, unless a push says something else.
+    :ivar attachments: keeps files; ``None`` if there shall be none.
     :ivar answers: gives a request that comes again the answer of the first; ``None``: each is the first.
     """
 
     sends_json: Callable[[], bool] = lambda: False
     answers: Answers | None = None
+    attachments: Attachments | None = None
 
 
 class PushPage(Resource):

@@ -1,18 +1,19 @@
 """
 One HTTP request, as Twisted and klein want it, whose every answer is a JSON object.
 
-What differs from `twisted.web.server.Request`: bodies stay in memory and within their limit (Twisted would
-spool those in chunks to a file, on the reactor's thread), form bodies are not taken apart (curl calls
-everything a form), no answer is ever HTML, and an answer may come after the caller has left.
+What differs from `twisted.web.server.Request`: bodies keep within their limit and stay in memory, unless one
+may be a file and is (`pushd.gateway.uploads`; Twisted would spool all that come in chunks, on the reactor's
+thread), form bodies are not taken apart (curl calls everything a form), no answer is ever HTML, and an answer
+may come after the caller has left.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 from wsgiref.handlers import format_date_time
 
@@ -28,6 +29,9 @@ from pushd.gateway import problems
 from pushd.gateway.problems import Problem, Refusal
 from pushd.gateway.pushes import BodyLimit
 
+if TYPE_CHECKING:
+    from pushd.gateway.uploads import Upload
+
 JSON_TYPE = b"application/json"
 MAX_PARAMETERS = 100  # in a query
 
@@ -37,9 +41,15 @@ _log = Logger()
 
 
 class GatewayRequest(Request):
-    """`body_limit` is set by the channel once the headers are there."""
+    """
+    :ivar body_limit: of what stays in memory. The channel sets it once the headers are there.
+    :ivar begin_upload: makes a file of a body that is larger; ``None`` where there are no files.
+    :ivar upload: such a file. Whoever wants to keep it says so before the answer.
+    """
 
     body_limit: BodyLimit
+    begin_upload: Callable[[], Upload] | None = None
+    upload: Upload | None = None
     content: BytesIO
     defaultContentType = None
     query = b""
@@ -51,8 +61,21 @@ class GatewayRequest(Request):
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
-        self.body_limit.check(self.content.tell() + len(data))
-        self.content.write(data)
+        if self.upload is None:
+            if self.content.tell() + len(data) <= self.body_limit.max_bytes:
+                self.content.write(data)
+                return
+            self.upload = self._begin_upload()
+        self.upload.write(data)
+
+    def _begin_upload(self) -> Upload:
+        """:raises Refusal: the body is too large for what it is."""
+        if self.begin_upload is None:
+            raise Refusal(self.body_limit.problem)
+        upload, in_memory = self.begin_upload(), self.content.getvalue()
+        self.content = BytesIO()
+        upload.write(in_memory)
+        return upload
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         self.method, self.uri, self.clientproto = command, path, version
@@ -82,7 +105,13 @@ class GatewayRequest(Request):
 
     @property
     def body(self) -> bytes:
-        """All of it, at most the limit."""
+        """
+        All of it, at most the limit.
+
+        :raises Refusal: 41301, it is larger, and so a file.
+        """
+        if self.upload is not None:
+            raise Refusal(problems.MESSAGE_TOO_LARGE)
         return self.content.getvalue()
 
     def argument(self, name: bytes) -> bytes:
@@ -97,6 +126,11 @@ class GatewayRequest(Request):
 
     def answered_by(self, answering: Coroutine[Deferred[Any], Any, None]) -> int:
         """The same where `answering` answers by itself, with a stream for one."""
+        Deferred.fromCoroutine(answering).addErrback(self._failed)
+        return NOT_DONE_YET
+
+    def answer_by(self, answering: Coroutine[Deferred[Any], Any, None]) -> int:
+        """The same for one that writes its answer itself."""
         Deferred.fromCoroutine(answering).addErrback(self._failed)
         return NOT_DONE_YET
 
@@ -146,6 +180,18 @@ class GatewayRequest(Request):
         calls us is kept away from it: a name that does not fit IDNA would end in an exception.
         """
         return b"localhost"
+
+    # Its end, of which there are two
+
+    def finish(self) -> None:
+        super().finish()
+        if self.upload is not None:
+            self.upload.discard()
+
+    def connectionLost(self, reason: Failure) -> None:
+        super().connectionLost(reason)
+        if self.upload is not None:
+            self.upload.discard()
 
     def _failed(self, reason: Failure) -> None:
         error = reason.value

@@ -21,6 +21,7 @@ from pushd.gateway.guards import Guard, Reception
 from pushd.gateway.pages import MakePages, no_pages
 from pushd.gateway.publish import Publisher, PushDesk, PushPage
 from pushd.gateway.request import GatewayRequest
+from pushd.gateway.uploads import Uploads
 
 log = Logger()
 
@@ -69,7 +70,14 @@ def make_site(
     guard = Guard(authenticator, peer_certificate, peer_address, unreadable, is_admin, reception)
     push = PushPage(guard, publisher, now, delays, desk)
     root = Root(push, healthy, make_pages(guard))
-    return GatewaySite(root, reactor, connect_timeout_s, upgrades)
+    site = GatewaySite(root, reactor, connect_timeout_s, upgrades)
+    if desk.attachments is not None:
+        proxies, attachments = (reception or Reception()).proxies, desk.attachments
+        site.uploads = attachments.uploads
+        site.sender_of = lambda request: attachments.owner(
+            None, proxies.address_of(request, peer_address(request.transport))
+        )
+    return site
 
 
 class GatewaySite(Site):
@@ -77,10 +85,14 @@ class GatewaySite(Site):
     A `twisted.web.server.Site` that speaks HTTP/1.1 by `GatewayChannel` and keeps no access log.
 
     :ivar connect_timeout_s: see `make_site`, as for `upgrades`.
+    :ivar uploads: where bodies go that are files; ``None`` if there shall be none.
+    :ivar sender_of: for whom one counts while it arrives.
     """
 
     protocol = GatewayChannel  # type: ignore[assignment]  # typed as the proxy that would choose HTTP/2
     requestFactory = GatewayRequest
+    uploads: Uploads | None = None
+    sender_of: Callable[[GatewayRequest], str] = staticmethod(lambda request: "")
 
     def __init__(
         self,
