@@ -349,7 +349,7 @@ class Broker:
         message = self._make_message(policy, principal, publication, self.wheel.seconds())
         judged = self.judge(policy, principal, message)
         judged.addCallback(self.inform_rules, principal)
-        return judged.addCallback(self.publish_durably, principal)
+        return judged.addCallback(self.publish_durably, principal, publication.taken)
 
     def schedule(
         self,
@@ -370,10 +370,16 @@ class Broker:
         due_at = self.wheel.seconds() + delay_s
         message = self._make_message(policy, principal, publication, due_at)
         sender = source_of(principal.client_id, principal.username, policy.name)
-        return self.judge(policy, principal, message).addCallback(self._schedule_durably, id, due_at, sender)
+        judged = self.judge(policy, principal, message)
+        return judged.addCallback(self._schedule_durably, id, due_at, sender, publication.taken)
 
     def _schedule_durably(
-        self, message: Decision, id: str, due_at: float, sender: Source
+        self,
+        message: Decision,
+        id: str,
+        due_at: float,
+        sender: Source,
+        taken: Callable[[], object] | None,
     ) -> ReasonCode | Deferred[ReasonCode]:
         if not isinstance(message, Message):
             return message
@@ -383,6 +389,8 @@ class Broker:
             return ReasonCode.QUOTA_EXCEEDED
         self.counters.publish_received += 1
         self.counters.publish_bytes_received += len(message.payload)
+        if taken is not None:
+            taken()
         return self.store.barrier().addCallback(lambda _: ReasonCode.SUCCESS)
 
     def _prepare_scheduled(self, message: Message) -> Deferred[None] | None:
@@ -440,12 +448,16 @@ class Broker:
         return self.companion.prepare_sender(sender.username)
 
     def publish_durably(
-        self, message: Decision, sender: Principal | None = None
+        self,
+        message: Decision,
+        sender: Principal | None = None,
+        taken: Callable[[], object] | None = None,
     ) -> ReasonCode | Deferred[ReasonCode]:
         """
         Pass on what became of a message of somebody who is no MQTT client.
 
         :param sender: ``None`` for a plugin.
+        :param taken: see `Publication`.
         :return: when it is durable, ``SUCCESS``, ``NO_MATCHING_SUBSCRIBERS`` or ``QUOTA_EXCEEDED``; at once,
             the code that there is in place of a message.
         """
@@ -461,6 +473,9 @@ class Broker:
         self.counters.publish_received += 1
         self.counters.publish_bytes_received += len(message.payload)
         code = self.publish_message(message, sender)
+        if taken is not None:
+            matters = True
+            taken()
         if not (matters and self.store.pending):
             return code
         return self.store.barrier().addCallback(lambda _: code)
