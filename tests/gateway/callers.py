@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from pushd.broker.interfaces import Credentials, IAuthenticator, Principal, Verd
 from pushd.broker.publication import Publication
 from pushd.gateway.channel import GatewayChannel
 from pushd.gateway.delays import DelayRange
+from pushd.gateway.guards import Reception
 from pushd.gateway.pages import MakePages, no_pages
 from pushd.gateway.publish import PushDesk
 from pushd.gateway.site import NTFYS_DELAYS, PLAIN_DESK, make_site
@@ -125,6 +127,8 @@ class Caller:
         admins: tuple[str, ...] = (),
         make_pages: MakePages = no_pages,
         desk: PushDesk = PLAIN_DESK,
+        reception: Reception | None = None,
+        peer_address: Callable[[object], str] = lambda transport: f"caller of {type(transport).__name__}",
     ) -> None:
         self.press = press or Press()
         self.doorkeeper = doorkeeper or Doorkeeper()
@@ -135,11 +139,12 @@ class Caller:
             self.doorkeeper,
             reactor=self.clock,
             healthy=lambda: healthy,
-            peer_address=lambda transport: f"caller of {type(transport).__name__}",
+            peer_address=peer_address,
             unreadable=lambda credentials, shown: self.unreadable.append((credentials, shown)),
             now=lambda: NOW,
             delays=delays,
             is_admin=lambda username: username in admins,
+            reception=reception,
             make_pages=make_pages,
             desk=desk,
         )

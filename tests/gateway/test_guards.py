@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from base64 import b64encode, urlsafe_b64encode
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +16,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.interfaces import Credentials, PeerCertificate, Verdict
 from pushd.gateway.guards import Caller as Principal
+from pushd.gateway.guards import Guard, Reception
+from pushd.gateway.pages import Pages, json_answer, json_app
+from pushd.gateway.proxies import Proxies, Trust
+from pushd.gateway.request import GatewayRequest
+from pushd.gateway.scopes import Scope
 from pushd.gateway.site import make_site
+from pushd.gateway.visitors import Rates, Visitors
 from pushd.mqtt.codes import ReasonCode
+from pushd.people.interfaces import Token
 from tests.gateway.callers import Answer, Caller, Doorkeeper
 
 ADA = "Authorization: Basic " + b64encode(b"ada:secret").decode() + "\r\n"
@@ -100,6 +111,144 @@ class AnonymousTests(SynchronousTestCase):
         self.assertEqual(caller.post("/t", b"x", ADA).code, 40101)
 
 
+TOKEN = Token("a" * 64, "eve", writes=("t", "u"), rate_per_s=1.0)
+
+
+class TokenDesk:
+    """Knows the token "tk_good", which is eve's, and vouches for whoever is not called "mallory"."""
+
+    def __init__(self, verdict: ReasonCode = ReasonCode.NOT_AUTHORIZED) -> None:
+        self.verdict = verdict
+        self.seen: list[tuple[str, str]] = []
+
+    async def verify(self, credentials: Credentials, shown: str) -> Token | ReasonCode:
+        self.seen.append((shown, credentials.address))
+        return TOKEN if shown == "tk_good" else self.verdict
+
+    async def vouch(self, credentials: Credentials, username: str) -> ReasonCode:
+        return ReasonCode.NOT_AUTHORIZED if username == "mallory" else ReasonCode.SUCCESS
+
+
+class FullPages:
+    """For those who may do all that their user may."""
+
+    app = json_app()
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+
+    @app.route("/full", methods=["GET"])
+    async def full(self, request: GatewayRequest) -> bytes:
+        await self.guard.identify_in_full(request)
+        return json_answer(request, {})
+
+    @app.route("/admin", methods=["GET"])
+    async def admin(self, request: GatewayRequest) -> bytes:
+        await self.guard.identify_admin(request)
+        return json_answer(request, {})
+
+
+class TokenTests(SynchronousTestCase):
+    """Access tokens"""
+
+    def setUp(self) -> None:
+        self.desk = TokenDesk()
+        self.caller = Caller(reception=Reception(self.desk), admins=("eve",), make_pages=self.make_pages)
+
+    def make_pages(self, guard: Guard) -> Pages:
+        pages: Any = FullPages(guard)
+        return dict.fromkeys((b"v1/full", b"v1/admin"), pages.app.resource())
+
+    def test_each_way_to_show_one(self) -> None:
+        """As Bearer, as the password of nobody, in the query; the caller is its user, within its scope."""
+        query = urlsafe_b64encode(b"Bearer tk_good").decode().rstrip("=")
+        for target, headers in (
+            ("/t", authorization("Bearer tk_good")),
+            ("/t", authorization("bearer   tk_good ")),
+            ("/t", basic(b":tk_good")),
+            (f"/t?auth={query}", ""),
+            (f"/t?authorization={query}", ""),
+        ):
+            self.assertEqual(self.caller.post(target, b"x", headers).status, 200, headers)
+        self.assertEqual(self.caller.press.principals, [Principal("eve", scope=Scope(("t", "u")))] * 5)
+        self.assertEqual(self.desk.seen, [("tk_good", "caller of Wire")] * 5)
+
+    def test_a_wrong_one_is_401(self) -> None:
+        """As a wrong password is; what cannot be one is reported without being looked up."""
+        self.assertEqual(self.caller.post("/t", b"x", authorization("Bearer tk_bad")).code, 40101)
+        self.assertEqual(self.caller.unreadable, [])
+        for wrong in (b":", b":\xff", b":" + b"x" * 1025):
+            self.assertEqual(self.caller.post("/t", b"x", basic(wrong)).code, 40101)
+        self.assertEqual(self.caller.post("/t", b"x", authorization("Bearer")).code, 40101)
+        self.assertEqual((len(self.caller.unreadable), len(self.desk.seen)), (4, 1))
+
+    def test_nobody_can_say(self) -> None:
+        """To be tried again."""
+        self.desk.verdict = ReasonCode.SERVER_UNAVAILABLE
+        self.assertEqual(self.caller.post("/t", b"x", authorization("Bearer tk_x")).status, 503)
+
+    def test_a_scope_is_for_topics_only(self) -> None:
+        """Not for making other tokens, nor for administration, whoever its user is."""
+        for page in ("/v1/full", "/v1/admin"):
+            answer = self.caller.request("GET", page, headers=authorization("Bearer tk_good"))
+            self.assertEqual(answer.code, 40301, page)
+            self.assertEqual(self.caller.request("GET", page).code, 40301, page)
+
+    def test_a_token_without_scope_is_its_user(self) -> None:
+        """An administrator's is an administrator."""
+        self.patch(sys.modules[__name__], "TOKEN", replace(TOKEN, writes=None))
+        for page in ("/v1/full", "/v1/admin"):
+            answer = self.caller.request("GET", page, headers=authorization("Bearer tk_good"))
+            self.assertEqual(answer.status, 200, page)
+
+
+class ProxyTests(SynchronousTestCase):
+    """Behind a proxy that is trusted"""
+
+    def caller(self, peer: str = "10.0.0.1:5000", **more: Any) -> Caller:
+        trust = Trust((ip_network("10.0.0.0/8"),), user_header="X-User")
+        self.desk = TokenDesk()
+        return Caller(
+            reception=Reception(self.desk, Proxies(lambda: trust), **more), peer_address=lambda _: peer
+        )
+
+    def test_its_word_goes_before_all_others(self) -> None:
+        """What else the request shows is for the proxy."""
+        caller = self.caller()
+        headers = "X-User: anna\r\n" + authorization("Bearer of-the-proxys-own")
+        self.assertEqual(caller.post("/t", b"x", headers).status, 200)
+        self.assertEqual(caller.press.principals, [Principal("anna")])
+        self.assertEqual((caller.doorkeeper.seen, self.desk.seen), ([], []))
+
+    def test_from_elsewhere_the_header_means_nothing(self) -> None:
+        """Whoever sends it is who it shows to be."""
+        caller = self.caller(peer="192.0.2.1:5000")
+        for headers in ("X-User: root\r\n", "X-User: root\r\n" + ADA):
+            self.assertEqual(caller.post("/t", b"x", headers).status, 200)
+        self.assertEqual(caller.press.principals, [Principal(None), Principal("ada")])
+
+    def test_who_may_not_come_in(self) -> None:
+        """Its account is disabled; or the header is no name."""
+        caller = self.caller()
+        self.assertEqual(caller.post("/t", b"x", "X-User: mallory\r\n").code, 40101)
+        self.assertEqual(caller.post("/t", b"x", "X-User: a\r\nX-User: b\r\n").code, 40101)
+        self.assertEqual(caller.press.published, [])
+
+    def test_failures_are_counted_where_they_come_from(self) -> None:
+        """And not against the proxy."""
+        caller = self.caller()
+        caller.post("/t", b"x", "X-Forwarded-For: 203.0.113.9\r\n" + basic(b"ada:no"))
+        self.assertEqual(caller.doorkeeper.seen[0].address, "203.0.113.9:0")
+
+    def test_so_are_requests(self) -> None:
+        """One bucket for each address behind the proxy."""
+        visitors = Visitors(lambda: Rates(per_address=0.1), lambda: 1000.0)
+        caller = self.caller(visitors=visitors)
+        answers = [caller.post("/t", b"x", f"X-Forwarded-For: 203.0.113.{host}\r\n") for host in (1, 1, 1, 2)]
+        self.assertEqual([answer.status for answer in answers], [200, 200, 429, 200])
+        self.assertEqual((answers[2].code, answers[2].headers["Retry-After"]), (42901, "10"))
+
+
 class VerdictTests(SynchronousTestCase):
     """Late ones, and those that are no verdict"""
 
@@ -135,7 +284,7 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual((answer.code, answer.headers["Retry-After"]), (42909, "4"))
 
     def test_what_cannot_be_read_is_reported(self) -> None:
-        """A token is no password; who shows one after another is guessing all the same."""
+        """Where there are no tokens, one is that, too: who shows one after another is guessing."""
         caller = Caller()
         for headers in (authorization("Bearer tk_1"), authorization("Basic !!"), basic(b":x")):
             self.assertEqual(caller.post("/t", b"x", headers).code, 40101)
