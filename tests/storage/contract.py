@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ from zope.interface.verify import verifyObject
 
 from pushd.broker import records as r
 from pushd.broker.interfaces import IStore
-from pushd.broker.message import Message, Source
+from pushd.broker.message import Message, PushMark, Source
 from pushd.mqtt.codes import PropertyId, QoS, RetainHandling
 from pushd.mqtt.packets import SubscriptionRequest, Will
 
@@ -45,21 +46,37 @@ def plain(message: Message | None) -> tuple[object, ...] | None:
         message.properties or {},
         message.expires_at and round(message.expires_at, 3),
         message.subscription_ids,
+        message.push,
     )
 
 
 def kept(message: Message) -> tuple[object, ...]:
-    """The same of one that is, or will be, retained: who did so counts, too."""
-    return (*(plain(message) or ()), message.source)
+    """The same of one that is, or will be, retained: who did so counts, and no push that it comes from."""
+    return (*(plain(message) or ())[:-1], message.source)
 
 
-def picture(state: r.SavedState, messages: Mapping[str, r.SavedMessages]) -> dict[str, Any]:
+def in_archive(kept: r.Kept) -> tuple[object, ...]:
+    """What a store must keep of something in the archive."""
+    return kept.number, kept.id, kept.at, kept.until, kept.event, plain(kept.message)
+
+
+def by_minute(archive: Iterable[r.Kept]) -> dict[int, int]:
+    """How much of it is over when."""
+    return dict(Counter(kept.minute for kept in archive))
+
+
+def picture(
+    state: r.SavedState, messages: Mapping[str, r.SavedMessages], archive: Iterable[r.Kept]
+) -> dict[str, Any]:
     """
     A saved state as something that can be compared, orders included.
 
     :param messages: of each session.
+    :param archive: all of it.
     """
     return {
+        "archive": [in_archive(kept) for kept in archive],
+        "notes": dict(state.notes),
         "retained": {topic: kept(message) for topic, message in state.retained.items()},
         "sessions": {
             session.client_id: (
@@ -93,7 +110,7 @@ def outline(session: r.SavedSession) -> tuple[object, ...]:
     expiries = [None if at == math.inf else round(at, 3) for at in queued._expiries]
     return (
         list(queued._sizes), expiries, queued.payload_bytes, session.last_sequence, session.inflight_count,
-        session.has_received,
+        session.has_received, session.places,
     )  # fmt: skip
 
 
@@ -104,13 +121,28 @@ def outline_of(messages: r.SavedMessages) -> tuple[object, ...]:
     expiries = [None if message.expires_at is None else round(message.expires_at, 3) for message in queued]
     return (
         sizes, expiries, sum(sizes), max(messages.queued, default=0), len(messages.inflight),
-        bool(messages.received),
+        bool(messages.received), places_of(messages),
     )  # fmt: skip
+
+
+def places_of(messages: r.SavedMessages) -> dict[tuple[str, str], int]:
+    """Where queued messages stand that a newer one may take the place of."""
+    return {
+        (message.topic, message.push.collapse_key): sequence
+        for sequence, message in messages.queued.items()
+        if message.push is not None and message.push.collapse_key
+    }
 
 
 def later(scheduled: r.MessageScheduled) -> tuple[object, ...]:
     """What a store must keep of a message that is to be published later."""
-    return scheduled.id, round(scheduled.due_at, 3), kept(scheduled.message)
+    return scheduled.id, round(scheduled.due_at, 3), kept(scheduled.message), scheduled.message.push
+
+
+def marked(message: Message, push: PushMark | None) -> Message:
+    """The same message, as a push."""
+    message.push = push
+    return message
 
 
 def signed_by(message: Message, source: Source | None) -> Message:
@@ -151,6 +183,10 @@ class Model:
     wills: dict[str, r.WillSet] = field(default_factory=dict)
     scheduled: dict[str, r.MessageScheduled] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
+    archive: dict[int, r.Kept] = field(default_factory=dict)
+    last_kept: int = 0
+    now: int = 100
+    notes: dict[tuple[str, str], r.Note] = field(default_factory=dict)
 
     def open(
         self, client_id: str, username: str | None, expiry_s: float | None, listener: str | None
@@ -202,6 +238,13 @@ class Model:
         if not self.queued[client_id]:
             return None
         return r.MessageDropped(client_id, self.queued[client_id].pop(0)[0])
+
+    def replace(self, client_id: str, place: int, message: Message) -> tuple[r.Record, ...]:
+        if place >= len(self.queued[client_id]):
+            return ()
+        sequence, _ = self.queued[client_id][place]
+        self.queued[client_id][place] = sequence, message
+        return r.MessageDropped(client_id, sequence), r.MessageQueued(client_id, sequence, message)
 
     def assign(self, client_id: str, packet_id: int) -> r.Record | None:
         if not self.queued[client_id] or packet_id in dict(self.inflight[client_id]):
@@ -267,6 +310,38 @@ class Model:
         self.scheduled.pop(id, None)
         return r.ScheduleEnded(id)
 
+    def keep(self, id: str, message: Message, pause_s: int, keep_s: int, event: str) -> r.Record:
+        self.now += pause_s
+        self.last_kept += 1
+        kept = r.Kept(self.last_kept, id, self.now, self.now + keep_s, message, event)
+        self.archive[kept.number] = kept
+        return r.MessageKept(kept)
+
+    def forget_kept(self, place: int) -> r.Record | None:
+        if place >= len(self.archive):
+            return None
+        return r.KeptForgotten(self.archive.pop([*self.archive][place]).number)
+
+    def expire_kept(self, pause_s: int) -> r.Record:
+        self.now += pause_s
+        self.archive = {number: kept for number, kept in self.archive.items() if kept.until > self.now}
+        return r.KeptExpired(self.now)
+
+    def note(self, kind: str, key: str, value: bytes, until: int) -> r.Record:
+        self.notes[kind, key] = r.Note(kind, key, value, until)
+        return r.NoteSet(self.notes[kind, key])
+
+    def clear_note(self, kind: str, key: str) -> r.Record:
+        self.notes.pop((kind, key), None)
+        return r.NoteCleared(kind, key)
+
+    def find(self, query: r.KeptQuery) -> list[r.Kept]:
+        found = [kept for kept in self.archive.values() if query.wants(kept)]
+        if query.latest:
+            last = {kept.message.topic: kept.number for kept in found}
+            found = [kept for kept in found if kept.number in last.values()]
+        return found[: query.limit]
+
     def messages_of(self, client_id: str) -> r.SavedMessages:
         if client_id not in self.sessions:
             return r.SavedMessages()
@@ -275,6 +350,8 @@ class Model:
 
     def picture(self) -> dict[str, Any]:
         return {
+            "archive": [in_archive(kept) for kept in self.archive.values()],
+            "notes": dict(self.notes),
             "retained": {topic: kept(message) for topic, message in self.retained.items()},
             "sessions": {
                 client_id: (
@@ -298,11 +375,13 @@ packet_ids = st.sampled_from([1, 2, 3, 65_535])
 schedule_ids = st.sampled_from(["1", "é", ""])
 topics = st.sampled_from(["t", "t/é", "$x"])
 bodies = st.sampled_from(BODIES)
-messages = st.builds(
+unmarked = st.builds(
     Message, topics, bodies, st.integers(0, 2), st.booleans(),
     st.sampled_from([None, {PropertyId.CONTENT_TYPE: "text/plain", PropertyId.USER_PROPERTY: [("a", "1")]}]),
     st.sampled_from([None, 12.25, 86_400.5]),
 )  # fmt: skip
+pushes = st.sampled_from([None, PushMark("a1B2c3D4e5F6", 99), PushMark("é '\"; x", 7, 60, True, "key", True)])
+messages = st.builds(marked, unmarked, pushes)
 sources = st.sampled_from([None, Source("ada", None, "port 1883"), Source("", "ü'\"", "unix:/é")])
 signed = st.builds(signed_by, messages, sources)
 variants = st.builds(
@@ -318,6 +397,8 @@ wills = st.builds(
 )  # fmt: skip
 usernames = st.sampled_from([None, "", "ada", "ü"])
 expiries = st.sampled_from([None, 1.0, 86_400.5])
+kinds = st.sampled_from(["answer", "é"])
+note_keys = st.sampled_from(["", "k", "ü'"])
 CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "open": (client_ids, usernames, expiries, st.sampled_from([None, "port 1883", "unix:/é"])),
     "leave": (client_ids, st.sampled_from([1.5, 3600.25])),
@@ -327,6 +408,7 @@ CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "give_up": (client_ids, st.sampled_from(["t", "t/#", "+/é"])),
     "queue": (client_ids, variants),
     "drop": (client_ids,),
+    "replace": (client_ids, st.integers(0, 2), variants),
     "assign": (client_ids, packet_ids),
     "send": (client_ids, packet_ids, messages),
     "release": (client_ids, packet_ids),
@@ -339,9 +421,20 @@ CHOICES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "take_will": (client_ids,),
     "schedule": (schedule_ids, st.sampled_from([0.0, 1.5, 2_000.25]), signed),
     "unschedule": (schedule_ids,),
-}
-NEED_NO_SESSION = ("open", "retain", "clear", "give_will", "take_will", "schedule", "unschedule")
-WEIGHTED = [*CHOICES, "open", *["queue", "assign", "subscribe"] * 2]
+    "keep": (
+        st.sampled_from(["a", "b", "é; x"]), messages, st.integers(0, 40), st.sampled_from([1, 60, 90]),
+        st.sampled_from(["message", "message_clear"]),
+    ),
+    "forget_kept": (st.integers(0, 3),),
+    "expire_kept": (st.integers(0, 90),),
+    "note": (kinds, note_keys, bodies, st.sampled_from([0, 1_900_000_000])),
+    "clear_note": (kinds, note_keys),
+}  # fmt: skip
+NEED_NO_SESSION = (
+    "open", "retain", "clear", "give_will", "take_will", "schedule", "unschedule", "keep", "forget_kept",
+    "expire_kept", "note", "clear_note",
+)  # fmt: skip
+WEIGHTED = [*CHOICES, "open", *["queue", "assign", "subscribe", "keep"] * 2]
 steps = st.lists(
     st.one_of([st.tuples(st.just(name), st.tuples(*CHOICES[name])) for name in WEIGHTED]), max_size=60
 )
@@ -352,10 +445,12 @@ def journal(model: Model, steps: Iterable[tuple[str, tuple[Any, ...]]]) -> Itera
     for name, arguments in steps:
         if name not in NEED_NO_SESSION and arguments[0] not in model.sessions:
             continue
-        step: Callable[..., r.Record | None] = getattr(model, name)
-        record = step(*arguments)
-        if record is not None:
-            yield record
+        step: Callable[..., r.Record | tuple[r.Record, ...] | None] = getattr(model, name)
+        done = step(*arguments)
+        if isinstance(done, tuple):
+            yield from done
+        elif done is not None:
+            yield done
 
 
 class StoreContract:
@@ -388,7 +483,31 @@ class StoreContract:
         outlines = {client_id: outline(session) for client_id, session in state.sessions.items()}
         messages = {client_id: self.messages(client_id) for client_id in state.sessions}
         self.check({client_id: outline_of(of) for client_id, of in messages.items()}, outlines)
-        return picture(state, messages)
+        archive = self.find()
+        self.check(by_minute(archive), state.kept_by_minute)
+        self.check(True, state.last_kept >= max((kept.number for kept in archive), default=0))
+        self.check(True, state.last_kept_at >= max((kept.at for kept in archive), default=0))
+        return picture(state, messages, archive)
+
+    def find(self, *topics: str, **wanted: Any) -> list[r.Kept]:
+        """What the store finds in its archive now."""
+        found = self.store.find_kept(r.KeptQuery(topics, **wanted))
+        kept: list[r.Kept] = self.result(found if isinstance(found, Deferred) else succeed(found))
+        return kept
+
+    def numbers(self, *topics: str, **wanted: Any) -> list[int]:
+        """The same, as numbers."""
+        return [kept.number for kept in self.find(*topics, **wanted)]
+
+    def number_of(self, id: str) -> int | None:
+        number = self.store.kept_number(id)
+        found: int | None = self.result(number if isinstance(number, Deferred) else succeed(number))
+        return found
+
+    def keep(self, *topics: str, keep_s: int = 60) -> None:
+        """One for each topic, numbered from 1, a second apart, all with a payload that tells its number."""
+        for n, topic in enumerate(topics, 1):
+            self.record(r.MessageKept(r.Kept(n, f"id{n}", n, n + keep_s, Message(topic, b"%d" % n))))
 
     def messages(self, client_id: str) -> r.SavedMessages:
         """What the store has for a session now."""
@@ -418,7 +537,8 @@ class StoreContract:
 
     def test_empty(self) -> None:
         """A new store remembers nothing."""
-        self.check({"retained": {}, "sessions": {}, "scheduled": {}, "wills": {}}, self.kept())
+        empty: dict[str, Any] = {"retained": {}, "sessions": {}, "scheduled": {}, "wills": {}}
+        self.check({**empty, "archive": [], "notes": {}}, self.kept())
 
     def test_pending(self) -> None:
         """`pending` says whether anything is not durable yet."""
@@ -450,6 +570,17 @@ class StoreContract:
         self.record(*[r.PacketIdAssigned("ada", n, n) for n in (1, 2)])
         queued = self.kept()["sessions"]["ada"][QUEUED]
         self.check(list(range(3, 13)), [sequence for sequence, _ in queued])
+
+    def test_taken_place(self) -> None:
+        """A message that takes another's place has its number, before and after it is durable."""
+        self.record(r.SessionOpened("ada", None, None))
+        self.record(*[r.MessageQueued("ada", n, Message("t", b"%d" % n, 1)) for n in (1, 2, 3)])
+        self.durable()
+        self.record(r.MessageDropped("ada", 2), r.MessageQueued("ada", 2, Message("t", b"new", 1)))
+        expected = [(1, b"1"), (2, b"new"), (3, b"3")]
+        self.check(expected, [(n, each.payload) for n, each in self.messages("ada").queued.items()])
+        queued = self.kept()["sessions"]["ada"][QUEUED]
+        self.check(expected, [(n, message[1]) for n, message in queued])
 
     def test_order_of_what_is_in_flight(self) -> None:
         """The order is that of sending; what was released moves behind, in the order of the PUBRECs."""
@@ -513,7 +644,7 @@ class StoreContract:
         self.record(r.MessageScheduled("1", 5.0, signed_by(Message("u", b"y", 1, True), source)))
         everything = self.kept()
         self.check(source, everything["retained"]["t"][-1])
-        self.check(source, everything["scheduled"]["1"][-1][-1])
+        self.check(source, everything["scheduled"]["1"][-2][-1])
 
     def test_client_that_left(self) -> None:
         """When it did is kept until it is back, so that a restart does not lengthen its session's life."""
@@ -577,7 +708,120 @@ class StoreContract:
         message = Message("t", b"x", 1, True, {PropertyId.CONTENT_TYPE: "text/plain"}, expires_at=60.0)
         self.record(*[r.MessageScheduled(id, 12.5, message) for id in ("a", "b", "a")])
         self.record(r.ScheduleEnded("b"), r.ScheduleEnded("c"))
-        self.check({"a": ("a", 12.5, kept(message))}, self.kept()["scheduled"])
+        self.check({"a": ("a", 12.5, kept(message), None)}, self.kept()["scheduled"])
+
+    def test_mark_of_a_push(self) -> None:
+        """It stays, whether a message waits for a client, is in flight to it, or is to be published later."""
+        mark = PushMark("a1B2c3D4e5F6", 1_800_000_000, 43_200, True, "door", True)
+        push = marked(Message("t", b"x", 1), mark)
+        self.record(r.SessionOpened("ada", None, None), r.MessageScheduled("a", 12.5, push))
+        self.record(*[r.MessageQueued("ada", n, push.variant(n, False)) for n in (1, 2)])
+        self.record(r.PacketIdAssigned("ada", 1, 7))
+        everything = self.kept()
+        messages = self.messages("ada")
+        self.check((mark, mark), (messages.inflight[7].push, messages.queued[2].push))  # type: ignore[union-attr]
+        self.check(mark, everything["scheduled"]["a"][-1])
+
+    # The archive
+
+    def test_archive(self) -> None:
+        """What was said on some topics comes back in its order, with all that belongs to it."""
+        push = marked(
+            Message("t/é", b"\0;x", 2, True, {PropertyId.CONTENT_TYPE: "text/plain"}, 60.25),
+            PushMark("a1", 5, 60, False, "k", True),
+        )
+        large = r.Kept(7, "b2", 6, 90, Message("u", b"y" * 70_000), "message_clear")
+        self.record(r.MessageKept(r.Kept(4, "a1", 5, 65, push)), r.MessageKept(large))
+        for _ in range(2):
+            found = [in_archive(kept) for kept in self.find("t/é", "u", "none")]
+            self.check([(4, "a1", 5, 65, "message", plain(push)), in_archive(large)], found)
+            self.kept()
+
+    def test_archive_before_it_is_durable(self) -> None:
+        """What was recorded a moment ago is found, too."""
+        self.keep("t")
+        self.durable()
+        self.record(r.MessageKept(r.Kept(2, "id2", 2, 62, Message("t", b"2"))))
+        self.check(([1, 2], 2), (self.numbers("t"), self.number_of("id2")))
+
+    def test_archive_in_pages(self) -> None:
+        """The first ones after a number, as many as are wanted."""
+        self.keep(*["t", "u"] * 10)
+        for _ in range(2):
+            self.check([1, 3, 5], self.numbers("t", limit=3))
+            self.check([7, 9, 11], self.numbers("t", after=5, limit=3))
+            self.check([6, 7, 8], self.numbers("u", "t", after=5, limit=3))
+            self.check([19, 20], self.numbers(after=18))
+            self.check([], self.numbers("t", after=19))
+            self.kept()
+
+    def test_archive_since(self) -> None:
+        """What was said then or later."""
+        self.keep("t", "u", "t", "t")
+        for _ in range(2):
+            self.check([3, 4], self.numbers("t", since=2))
+            self.check([4], self.numbers("t", since=2, after=3))
+            self.check([], self.numbers("t", since=5))
+            self.kept()
+
+    def test_archive_latest(self) -> None:
+        """The last of each topic."""
+        self.keep("t", "u", "t", "v")
+        self.kept()
+        self.record(r.MessageKept(r.Kept(5, "id5", 5, 65, Message("u", b"5"))))
+        self.check([3, 5], self.numbers("t", "u", "none", latest=True))
+        self.check([5], self.numbers("t", "u", latest=True, after=3))
+
+    def test_archive_expires(self) -> None:
+        """What is over is there no longer, and nobody hears that it was."""
+        self.keep("t", "t", keep_s=60)
+        self.record(r.MessageKept(r.Kept(3, "id3", 3, 5, Message("t", b""))), r.KeptExpired(61))
+        self.check(([2], None), (self.numbers("t"), self.number_of("id1")))
+        self.kept()
+        self.check(([2], {2: 1}), (self.numbers("t"), by_minute(self.find())))
+
+    def test_archive_forgets(self) -> None:
+        """One of them, whether it is durable or not; the next of the same id counts."""
+        for n in (1, 2, 3):
+            self.record(r.MessageKept(r.Kept(n, "same", n, 90, Message("t", b""))))
+        self.durable()
+        self.record(r.KeptForgotten(1))
+        self.check(([2, 3], 2), (self.numbers("t"), self.number_of("same")))
+        self.check([2], self.numbers("t", limit=1))
+        self.record(r.KeptForgotten(3), r.KeptForgotten(9))
+        self.check([2], self.numbers("t", latest=True))
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.lists(steps, min_size=1, max_size=2),
+        st.builds(
+            r.KeptQuery, st.sets(topics).map(tuple), st.integers(0, 6), st.sampled_from([0, 99, 120, 200]),
+            st.just(False), st.sampled_from([1, 2, 1000]),
+        ),
+        st.booleans(),
+    )  # fmt: skip
+    def test_any_search(
+        self, parts: list[list[tuple[str, tuple[Any, ...]]]], query: r.KeptQuery, latest: bool
+    ) -> None:
+        """Whatever is asked for, it is what a list of all would give."""
+        self.setUp()
+        model = Model()
+        query = replace(query, latest=latest and bool(query.topics))
+        for part in parts:
+            self.durable()
+            self.record(*journal(model, part))
+            wanted = {name: getattr(query, name) for name in ("after", "since", "latest", "limit")}
+            found = [in_archive(kept) for kept in self.find(*query.topics, **wanted)]
+            self.check([in_archive(kept) for kept in model.find(query)], found)
+
+    def test_notes(self) -> None:
+        """The last of each kind and key, until it is cleared."""
+        for value in (b"", b"\0x"):
+            self.record(*[r.NoteSet(r.Note(kind, "k", value, 7)) for kind in ("a", "b", "c")])
+        self.durable()
+        self.record(r.NoteCleared("b", "k"), r.NoteCleared("a", "other"), r.NoteSet(r.Note("c", "k", b"", 8)))
+        expected = {("a", "k"): r.Note("a", "k", b"\0x", 7), ("c", "k"): r.Note("c", "k", b"", 8)}
+        self.check(expected, self.kept()["notes"])
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(steps, min_size=1, max_size=3))

@@ -17,7 +17,7 @@ from pushd.storage.batch import Batch
 from pushd.storage.blob import pack, unpack
 from pushd.storage.journal import Journal
 from pushd.storage.rows import DamagedRow, Times
-from tests.storage.contract import Model, journal, kept, later, plain, standing, steps
+from tests.storage.contract import Model, in_archive, journal, kept, later, plain, standing, steps
 
 TIMES = Times(1_800_000_000.0)
 ROOM = 1 << 30
@@ -39,7 +39,18 @@ def seen(batch: Batch) -> dict[str, Any]:
     """What a batch says, as something that can be compared; orders count where they matter."""
     picture: dict[str, Any] = {
         name: getattr(batch, name)
-        for name in ("number", "opened", "left", "ended", "unqueued", "acknowledged", "received")
+        for name in (
+            "number",
+            "opened",
+            "left",
+            "ended",
+            "unqueued",
+            "acknowledged",
+            "received",
+            "forgotten",
+            "expired",
+            "notes",
+        )
     }
     picture["queued"] = [(key, plain(message)) for key, message in batch.queued.items()]
     picture["inflight"] = [
@@ -47,6 +58,7 @@ def seen(batch: Batch) -> dict[str, Any]:
     ]
     picture["retained"] = {topic: message and kept(message) for topic, message in batch.retained.items()}
     picture["subscriptions"] = {key: old and standing(old) for key, old in batch.subscriptions.items()}
+    picture["kept"] = [in_archive(kept) for kept in batch.kept.values()]
     picture["wills"] = {client_id: will and will.fields for client_id, will in batch.wills.items()}
     picture["scheduled"] = {id: message and later(message) for id, message in batch.scheduled.items()}
     return picture
@@ -149,6 +161,7 @@ class NonsenseTests(SynchronousTestCase):
     @given(st.dictionaries(st.sampled_from([
         "payloads", "messages", "opened", "left", "ended", "subscriptions", "queued", "unqueued", "inflight",
         "acknowledged", "received", "retained", "wills", "scheduled",
+        "kept", "forgotten", "expired", "notes",
     ]), values))  # fmt: skip
     def test_any_values(self, changes: dict[str, Any]) -> None:
         """MessagePack has nothing against them."""

@@ -484,18 +484,19 @@ class JournalTests(SynchronousTestCase):
         disk, memory, model = Disk(self), MemoryStore(), Model()
         store = disk.open()
         disk.thread.held = True
-        moments = [picture(memory.state, memory.messages)]
+        moments = [picture(memory.state, memory.messages, [])]
         durable = [0]
         for record in journal(model, taken):
             store.record(record)
             memory.record(record)
-            moments.append(picture(memory.state, memory.messages))
+            moments.append(picture(memory.state, memory.messages, memory.kept.values()))
             self.happen(disk, store, memory, data, durable, len(moments) - 1)
         disk.thread.held = False
         FaultyConnection.faults = []
         disk.kill(store)
-        messages = disk.messages(disk.open())
-        self.assertIn(picture(disk.state, messages), moments[max(durable) :])
+        store = disk.open()
+        archive = self.successResultOf(store.find_kept(r.KeptQuery(())))
+        self.assertIn(picture(disk.state, disk.messages(store), archive), moments[max(durable) :])
 
     def happen(
         self, disk: Disk, store: SqliteStore, memory: MemoryStore, data: st.DataObject,
