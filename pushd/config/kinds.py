@@ -49,6 +49,10 @@ class Kind:
         """
         raise NotImplementedError
 
+    def written(self, value: object) -> str:
+        """The shortest way to write what was read, for the manual."""
+        return str(value)
+
     def remark(self, text: str) -> str:
         """What the author of a good value should know: that it may not mean what was meant. Or ""."""
         return ""
@@ -435,3 +439,48 @@ class Duration(Kind):
         if unit is None or not word[:-1]:
             raise BadValue(f"{quoted(word)} is not a number and one of {' '.join(self.units)}, such as 14d")
         return Integer(1).read(word[:-1]) * unit
+
+    def written(self, value: object) -> str:
+        return _in_units(value, self.units, "s")
+
+
+@dataclass(frozen=True, slots=True)
+class Size(Kind):
+    """Bytes, alone or with ``K``, ``M`` or ``G`` behind them, each 1024 of the one before."""
+
+    minimum: int = 0
+
+    notation = "BYTES[K|M|G]"
+    units = {"": 1, "K": 1024, "M": 1_048_576, "G": 1_073_741_824}
+
+    def read(self, text: str) -> int:
+        word = first_word(text)
+        unit = word[-1].upper() if word[-1].upper() in self.units else ""
+        size = Integer(unit="bytes").read(word.removesuffix(word[-1]) if unit else word) * self.units[unit]
+        if size < self.minimum:
+            raise BadValue(f"{size} bytes is below {self.minimum}")
+        return size
+
+    def written(self, value: object) -> str:
+        return _in_units(value, self.units, "")
+
+
+def _in_units(value: object, units: Mapping[str, int], plain: str) -> str:
+    """With the largest unit that it is a multiple of."""
+    assert isinstance(value, int)
+    fitting = [name for name, size in units.items() if size > 1 and value and value % size == 0]
+    unit = max(fitting, key=units.__getitem__, default=plain)
+    return f"{value // units[unit]}{unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseUrl(Kind):
+    """How a server is called from outside: a scheme, a host and perhaps a port."""
+
+    notation = "URL"
+
+    def read(self, text: str) -> str:
+        word = first_word(text).rstrip("/")
+        if re.fullmatch(r"https?://([-A-Za-z0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", word) is None:
+            raise BadValue(f"{quoted(word)} is not like https://push.example.com, without a path")
+        return word

@@ -197,7 +197,7 @@ def default_of(option: Option) -> str:
         return f"`{','.join(str(item) for item in sorted(default))}`"
     if isinstance(default, tuple):
         return " ".join(f"`{item}`" for item in default)
-    return f"`{default}`"
+    return f"`{option.kind.written(default)}`"
 
 
 def _range(kind: Kind) -> str:

@@ -20,6 +20,7 @@ from functools import partial
 from pushd.config.kinds import (
     INT_MAX,
     Anything,
+    BaseUrl,
     Boolean,
     Choice,
     Duration,
@@ -35,6 +36,7 @@ from pushd.config.kinds import (
     ProtocolVersions,
     RedisUrl,
     SecretText,
+    Size,
     Text,
     port,
     seconds,
@@ -414,6 +416,14 @@ OURS = (
     Option("hot_topics", Integer(0, 5000, unit="topics"), 1000, G),
     Option("status_database", MySqlUrl(), None, G, repeat=ONCE),
     Option("gateway_payload", Choice(("raw", "json")), "raw", G, HUP),
+    Option("base_url", BaseUrl(), None, G, HUP, repeat=ONCE),
+    # ntfy's names and defaults, as far as it has them.
+    Option("attachment_cache_dir", DIRECTORY, None, G, repeat=ONCE),
+    Option("attachment_file_size_limit", Size(1), 15_728_640, G, HUP),
+    Option("attachment_total_size_limit", Size(), 5_368_709_120, G, HUP),
+    Option("attachment_expiry_duration", Duration(), 10_800, G, HUP),
+    Option("visitor_attachment_total_size_limit", Size(), 104_857_600, G, HUP),
+    Option("template_dir", DIRECTORY, None, G, HUP, repeat=ONCE),
 )
 
 OPTIONS: tuple[Option, ...] = (

@@ -166,6 +166,13 @@ class Settings:
     redis_url: str | None = None  # None: accounts, friends and counts are in files of our own
     autosubscribe_file: str | None = None
     routes_file: str | None = None
+    base_url: str | None = None  # what the gateway is called from outside; None: what each caller calls it
+    attachment_cache_dir: str | None = None  # None: the gateway takes no files
+    attachment_file_size_limit: int = 15_728_640  # bytes, as in the next ones
+    attachment_total_size_limit: int = 5_368_709_120
+    visitor_attachment_total_size_limit: int = 104_857_600  # of a user, or of an address
+    attachment_expiry_duration: int = 10_800  # seconds
+    template_dir: str | None = None  # of templates beside our own
     gateway_payload: str = "raw"  # of a push, for MQTT subscribers: its text, or "json", ntfy's object
     hot_topics: int = 1000  # how many topics are counted one by one; 0: none
     status_database: str | None = None  # None: a file of our own

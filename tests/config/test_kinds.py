@@ -10,6 +10,7 @@ from pushd.config.errors import BadValue, NotYet
 from pushd.config.kinds import (
     INT_MAX,
     Anything,
+    BaseUrl,
     Boolean,
     Choice,
     Duration,
@@ -25,6 +26,7 @@ from pushd.config.kinds import (
     ProtocolVersions,
     RedisUrl,
     SecretText,
+    Size,
     Text,
     port,
     read_number,
@@ -353,3 +355,45 @@ class HeaderNameTests(SynchronousTestCase):
         self.assertEqual(HeaderName().read("X-Forwarded-User"), "X-Forwarded-User")
         for text in ("", "X-User:", "a\tb", "größe", "a(b)", "x" * 101):
             self.assertRaises(BadValue, HeaderName().read, text)
+
+
+class SizeTests(SynchronousTestCase):
+    """Bytes, in units"""
+
+    def test_units(self) -> None:
+        """None, and three in either case."""
+        for text, size in (("0", 0), ("15M", 15_728_640), ("5g # much", 5_368_709_120), ("1K", 1024)):
+            self.assertEqual(Size().read(text), size)
+
+    def test_anything_else_is_refused(self) -> None:
+        """A unit that nobody knows, none, and less than there must be."""
+        for text in ("", "M", "5T", "1.5M", "x"):
+            self.assertRaises(BadValue, Size().read, text)
+        self.assertRaises(BadValue, Size(1).read, "0")
+
+    def test_it_is_written_the_short_way(self) -> None:
+        """As a duration is."""
+        self.assertEqual([Size().written(n) for n in (0, 1000, 2048, 5 << 30)], ["0", "1000", "2K", "5G"])
+        self.assertEqual([Duration().written(n) for n in (10_800, 90)], ["3h", "90s"])
+
+
+class BaseUrlTests(SynchronousTestCase):
+    """What a server is called"""
+
+    def test_scheme_host_and_port(self) -> None:
+        """A slash at the end says nothing."""
+        for text in ("https://push.example.com", "http://[::1]:8080", "http://h/"):
+            self.assertEqual(BaseUrl().read(text), text.rstrip("/"))
+
+    def test_anything_else_is_refused(self) -> None:
+        """A path would be in the way of the gateway's own."""
+        for text in (
+            "",
+            "push.example.com",
+            "https://",
+            "ftp://h",
+            "https://h/ntfy",
+            "https://u@h",
+            "http://h?a",
+        ):
+            self.assertRaises(BadValue, BaseUrl().read, text)
