@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.auth.access_tokens import WRONG_TOKEN
 from pushd.auth.failures import NO_PASSWORD, UNREADABLE, WRONG
 from pushd.auth.scram import ScramMethod
 from pushd.broker.interfaces import Credentials
@@ -104,10 +105,10 @@ class FilterTests(SynchronousTestCase):
         """With each way to write the time, also none."""
         for timestamp, timestamp_format in ((True, None), (False, None), (True, "%Y-%m-%dT%H:%M:%S")):
             self.open_log(timestamp, timestamp_format)
-            for reason in (WRONG, NO_PASSWORD, UNREADABLE, ScramMethod.name):
+            for reason in (WRONG, WRONG_TOKEN, NO_PASSWORD, UNREADABLE, ScramMethod.name):
                 for address in ADDRESSES:
                     self.fail_login("anna", address, reason)
-            self.assertEqual(found(self.lines()), list(ADDRESSES.values()) * 4)
+            self.assertEqual(found(self.lines()), list(ADDRESSES.values()) * 5)
 
     def test_refusals_are_found(self) -> None:
         """Who goes on while nothing is looked at is to be shut out sooner."""
