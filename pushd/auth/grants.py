@@ -41,7 +41,7 @@ STRICTEST_FIRST = tuple(PERMISSIONS)
 
 # Entries that are looked at for a filter with wildcards: less than a millisecond. Who asks is not trusted,
 # and a SUBSCRIBE has many filters.
-MAX_LOOKS = 1000
+MAX_LOOKS = 500
 
 
 class Entry:
@@ -49,14 +49,15 @@ class Entry:
     One entry, ready to be asked.
 
     :ivar grant: as it is kept. A permission that nobody knows is none.
+    :ivar stem: all of its pattern up to the first ``*``.
     """
 
-    __slots__ = ("_first", "_last", "_middle", "grant", "is_pattern", "reads", "writes")
+    __slots__ = ("_last", "_middle", "grant", "is_pattern", "reads", "stem", "writes")
 
     def __init__(self, grant: Grant) -> None:
         self.grant = grant
         self.reads, self.writes = PERMISSIONS.get(grant.permission, PERMISSIONS["deny-all"])
-        self._first, *rest = grant.pattern.split(ANY)
+        self.stem, *rest = grant.pattern.split(ANY)
         self.is_pattern = bool(rest)
         self._last = rest.pop() if rest else ""
         self._middle = tuple(filter(None, rest))
@@ -81,9 +82,9 @@ class Entry:
         stands between two ``*`` is searched once, where it comes first.
         """
         if not self.is_pattern:
-            return topic == self._first
-        at, end = len(self._first), len(topic) - len(self._last)
-        if at > end or not (topic.startswith(self._first) and topic.endswith(self._last)):
+            return topic == self.stem
+        at, end = len(self.stem), len(topic) - len(self._last)
+        if at > end or not (topic.startswith(self.stem) and topic.endswith(self._last)):
             return False
         for part in self._middle:
             at = topic.find(part, at, end)
@@ -103,35 +104,42 @@ class Entry:
     def may_meet(self, topic_filter: str) -> bool:
         """Whether it is about any topic that a filter matches; ``True`` in doubt."""
         if not self.is_pattern:
-            return matches(topic_filter, self._first)
+            return matches(topic_filter, self.stem)
         stem = _stem(topic_filter)
-        return stem.startswith(self._first) or self._first.startswith(stem)
-
-
-_NO_TOPICS: dict[str, Entry] = {}  # of the many who have none
+        return stem.startswith(self.stem) or self.stem.startswith(stem)
 
 
 class Entries:
-    """All entries of one user, or those of everybody."""
+    """
+    All entries of one user, or those of everybody.
 
-    __slots__ = ("_all", "_patterns", "_topics")
+    Patterns are found by what they begin with, up to their first ``*``, so that those about other topics cost
+    next to nothing: they are asked for each message.
+    """
+
+    __slots__ = ("_all", "_by_stem", "_stem_lengths", "_topics")
 
     def __init__(self, grants: Iterable[Grant]) -> None:
         self._all = tuple(sorted(map(Entry, grants), key=Entry.rank))
-        self._patterns = tuple(entry for entry in self._all if entry.is_pattern)
-        topics = {entry.grant.pattern: entry for entry in self._all if not entry.is_pattern}
-        self._topics = topics or _NO_TOPICS
+        self._topics: dict[str, Entry] = {}
+        self._by_stem: dict[str, list[Entry]] = {}
+        for entry in self._all:
+            if entry.is_pattern:
+                self._by_stem.setdefault(entry.stem, []).append(entry)
+            else:
+                self._topics[entry.stem] = entry
+        self._stem_lengths = tuple(sorted(set(map(len, self._by_stem))))
 
     def about_name(self, topic: str) -> Iterator[Entry]:
-        """Those that are about a topic name, in their order, up to the one of this name."""
-        exact = self._topics.get(topic)
-        for entry in self._patterns:
-            if exact is not None and len(entry.grant.pattern) <= len(topic):
+        """Those that are about a topic name, in their order."""
+        found = [self._topics[topic]] if topic in self._topics else []
+        for length in self._stem_lengths:
+            if length > len(topic):
                 break
-            if entry.matches(topic):
-                yield entry
-        if exact is not None:
-            yield exact
+            found += self._by_stem.get(topic[:length], ())
+        if len(found) > 1:
+            found.sort(key=Entry.rank)
+        return (entry for entry in found if entry.matches(topic))
 
     def about_filter(self, topic_filter: str) -> Iterator[Entry]:
         """Those that may be about any topic of a filter, in their order, as far as we look."""
@@ -139,17 +147,23 @@ class Entries:
 
 
 class AccessList:
-    """All entries of the list. Not changed once it is made."""
+    """
+    All entries of the list. None is added to it later.
+
+    A user's are made ready when they are first asked for: of a hundred thousand users few are here. Those of
+    everybody at once, by whoever makes the list and has the time.
+    """
 
     def __init__(self, grants: Iterable[Grant] = ()) -> None:
-        by_user: dict[str, list[Grant]] = {}
+        self._grants: dict[str, list[Grant]] = {}
         for grant in grants:
             if "+" not in grant.pattern and "#" not in grant.pattern:  # which match no topic name
-                by_user.setdefault(grant.username, []).append(grant)
-        self._by_user = {username: Entries(own) for username, own in by_user.items()}
+                self._grants.setdefault(grant.username, []).append(grant)
+        self._ready: dict[str, Entries] = {}
+        self._entries(EVERYBODY)
 
     def __bool__(self) -> bool:
-        return bool(self._by_user)
+        return bool(self._grants)
 
     def deciding(self, username: str | None, access: Access, topic: str) -> Entry | None:
         """
@@ -157,16 +171,18 @@ class AccessList:
 
         :param topic: for SUBSCRIBE a filter, without ``$share/group/``; mount point included.
         """
-        for entries in self._of(username):
-            found = _deciding(entries, access, topic)
+        for name in (username, EVERYBODY):
+            entries = self._entries(name) if name else None
+            found = None if entries is None else _deciding(entries, access, topic)
             if found is not None:
                 return found
         return None
 
-    def _of(self, username: str | None) -> Iterator[Entries]:
-        for name in (username, EVERYBODY):
-            if name and name in self._by_user:
-                yield self._by_user[name]
+    def _entries(self, username: str) -> Entries | None:
+        ready = self._ready.get(username)
+        if ready is None and username in self._grants:
+            ready = self._ready[username] = Entries(self._grants[username])
+        return ready
 
 
 @implementer(IAuthorizer)

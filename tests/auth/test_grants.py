@@ -16,6 +16,7 @@ from pushd.auth.grants import AccessList, Entry, GrantAuthorizer
 from pushd.broker.interfaces import Access, IAuthorizer, Verdict
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.topics import matches
+from pushd.people.access import PERMISSIONS
 from pushd.people.interfaces import Grant
 
 YES, NO = ReasonCode.SUCCESS, ReasonCode.NOT_AUTHORIZED
@@ -271,3 +272,33 @@ class EntryTests(SynchronousTestCase):
             self.assertTrue(entry.matches(topic))
         if entry.matches(topic):
             self.assertTrue(entry.may_meet(topic_filter))
+
+
+GRANTS = st.builds(Grant, st.sampled_from(["ada", "*"]), WORDS, st.sampled_from(sorted(PERMISSIONS)))
+
+
+class WholeListTests(SynchronousTestCase):
+    """All of it, against the rule as it would be said."""
+
+    @given(st.lists(GRANTS, max_size=12, unique_by=lambda grant: (grant.username, grant.pattern)), TOPICS)
+    def test_the_same_entry_decides(self, kept: list[Grant], topic: str) -> None:
+        """However it is found."""
+        for access in (READ, WRITE):
+            found = AccessList(kept).deciding("ada", access, topic)
+            expected = self.deciding(kept, access, topic)
+            self.assertEqual(None if found is None else found.grant, expected)
+
+    def deciding(self, kept: list[Grant], access: Access, topic: str) -> Grant | None:
+        for grant in sorted(kept, key=self.order):
+            expression = ".*".join(map(re.escape, grant.pattern.split("*")))
+            if not re.fullmatch(expression, topic):
+                continue
+            allows = PERMISSIONS[grant.permission][access is WRITE]
+            if not (allows and topic.startswith("$") and grant.pattern.startswith("*")):
+                return grant
+        return None
+
+    @staticmethod
+    def order(grant: Grant) -> tuple[bool, int, bool, int]:
+        strictness = ["deny-all", "read-only", "write-only", "read-write"].index(grant.permission)
+        return grant.username == "*", -len(grant.pattern), "*" in grant.pattern, strictness
