@@ -71,12 +71,13 @@ class Filled:
 
 class Templates:
     """
-    :param folder: of templates beside those that come with pushd, ``None`` for none.
+    :param folder: of templates beside those that come with pushd, ``None`` for none; asked each time, for a
+        reload may change it.
     :param in_thread: calls a function that blocks.
     """
 
-    def __init__(self, folder: str | None, in_thread: Callable[..., Deferred[Any]]) -> None:
-        self._folders = (BUILT_IN,) if folder is None else (folder, BUILT_IN)
+    def __init__(self, folder: Callable[[], str | None], in_thread: Callable[..., Deferred[Any]]) -> None:
+        self._folder = folder
         self._in_thread = in_thread
 
     async def fill(self, said: str, texts: Filled, body: bytes) -> Filled:
@@ -100,9 +101,9 @@ class Templates:
         """
         if not _NAME.fullmatch(name):
             raise Refusal(problems.TEMPLATE_NOT_FOUND)
-        text = await self._in_thread(
-            _read_first, [os.path.join(folder, f"{name}.yml") for folder in self._folders]
-        )
+        folders = filter(None, (self._folder(), BUILT_IN))
+        paths = [os.path.join(folder, f"{name}.yml") for folder in folders]
+        text = await self._in_thread(_read_first, paths)
         if text is None:
             raise Refusal(problems.TEMPLATE_NOT_FOUND)
         try:

@@ -40,6 +40,7 @@ from pushd.gateway.subscription_lists import SubscriptionListPages
 from pushd.gateway.users import AccountPages, UserPages
 from pushd.people.interfaces import IPeople
 from pushd.service.accounts import AccountLogins
+from pushd.service.attachments import AttachmentOffice
 from pushd.service.audience import Audience
 from pushd.service.people import PeopleOffice
 from pushd.service.push_api import PushApi
@@ -62,6 +63,7 @@ class Desk(NamedTuple):
     :ivar accounts: who logs in by them.
     :ivar hot_topics: who counts; ``None`` if nobody does.
     :ivar push_api: what the pages of ``/v1/push`` have in common.
+    :ivar files: that come with pushes.
     """
 
     broker: Broker
@@ -73,6 +75,7 @@ class Desk(NamedTuple):
     accounts: AccountLogins
     hot_topics: HotTopics | None
     push_api: PushApi
+    files: AttachmentOffice
 
 
 def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
@@ -102,6 +105,7 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
         b"v1/users": user_pages(guard, desk),
         **desk.push_api.pages(guard, publisher, streams),
         b"v1/topics": _resource(HotTopicPages(guard, desk.hot_topics)),
+        **desk.files.pages(),
         b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
     }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pushd.broker.broker import Broker
 from pushd.config.settings import Settings
+from pushd.service.attachments import AttachmentOffice
 
 if TYPE_CHECKING:
     from pushd.gateway.publish import PushDesk
@@ -15,12 +16,20 @@ if TYPE_CHECKING:
 class Pushing:
     """
     :param settings: as they count now.
+    :param files: where files that come with pushes are.
     """
 
-    def __init__(self, broker: Broker, settings: Callable[[], Settings], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        settings: Callable[[], Settings],
+        now: Callable[[], float],
+        files: AttachmentOffice,
+    ) -> None:
         self._broker = broker
         self._settings = settings
         self._now = now
+        self._files = files
         self._desk: PushDesk | None = None
 
     def desk(self) -> PushDesk:
@@ -32,5 +41,6 @@ class Pushing:
             self._desk = PushDesk(
                 sends_json=lambda: self._settings().gateway_payload == "json",
                 answers=Answers(self._broker.notes, self._now, self._broker.store.barrier),
+                attachments=self._files.attachments,
             )
         return self._desk

@@ -31,6 +31,7 @@ from pushd.plugins.table import PluginTable
 from pushd.service.access import AccessEntries
 from pushd.service.accounts import AccountLogins
 from pushd.service.assembly import Door, Logins, Office, Publisher, ReadFiles, limits_of, read_files
+from pushd.service.attachments import AttachmentOffice
 from pushd.service.auto_subscription import Subscribing
 from pushd.service.callers import CallerOffice
 from pushd.service.doors import Change, Doors, Shut
@@ -148,7 +149,8 @@ class Server(Service):
         self._subscribing.use(settings, files.subscribing)
         self._warnings = [*settings.warnings, *files.warnings()]
         self._plugins = self._make_plugins(files)
-        self._pushing = Pushing(self.broker, lambda: self._settings, reactor.seconds)
+        self._attachments = AttachmentOffice(lambda: self._settings, reactor)
+        self._pushing = Pushing(self.broker, lambda: self._settings, reactor.seconds, self._attachments)
         self._push_api = PushApi(self.broker, lambda: self._settings, self._pushing.desk, reactor)
         self.doors = Doors(self._make_door, reactor, self.broker.wheel)
         self.doors.prepare(settings, files)
@@ -207,6 +209,7 @@ class Server(Service):
             self.accounts,
             self.hot_topics.hot_topics,
             self._push_api,
+            self._attachments,
         )
         return make_pages(guard, publisher, desk)
 
@@ -219,6 +222,7 @@ class Server(Service):
         """Go by these settings, as far as they are not the doors' own."""
         self._settings = settings
         self.broker.limits = limits_of(settings.limits)
+        self.broker.archive.keep_topics(settings.cache_topic)
         self.broker.policies = {door.policy.name: door.policy for door in self.doors.all}
         for door in self.doors.all:
             door.log(
@@ -245,6 +249,7 @@ class Server(Service):
         self._hashers.start()
         self._writers.start()
         self._open_store(account)
+        self._open_attachments(account)
         self._open_doors(account)
         if account is not None:
             switchUID(*account)
@@ -267,6 +272,12 @@ class Server(Service):
             for name in glob.glob(glob.escape(settings.store_path) + "*"):
                 os.chown(name, *owner)
 
+    def _open_attachments(self, owner: tuple[int, int] | None) -> None:
+        try:
+            self._attachments.open(owner)
+        except OSError as problem:
+            _exit(f"attachment_cache_dir: {problem}")
+
     def _open_doors(self, owner: tuple[int, int] | None) -> None:
         passed = PassedSockets.of(os.environ)
         try:
@@ -288,6 +299,7 @@ class Server(Service):
         self.hot_topics.start()
         self.status.start()
         self._push_api.start()
+        self._attachments.start()
         self._memory_guard.start()
         self._collector.start()
         self._reactor.callWhenRunning(self._lateness.start)
@@ -356,6 +368,7 @@ class Server(Service):
         return ended.addBoth(self._ended)
 
     def _stop_threads(self, result: Any) -> Any:
+        self._attachments.stop()
         self._hashers.stop()
         self._writers.stop()
         return result

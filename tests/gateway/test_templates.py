@@ -182,7 +182,7 @@ class FileTests(SynchronousTestCase):
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
-        self.templates = Templates(folder.name, execute)
+        self.templates = Templates(lambda: folder.name, execute)
 
     def fill(self, said: str, texts: Filled = NOTHING, body: bytes = ALERT) -> Filled:
         return self.successResultOf(Deferred.fromCoroutine(self.templates.fill(said, texts, body)))
@@ -237,7 +237,7 @@ class BuiltInTests(SynchronousTestCase):
     """github, grafana, alertmanager"""
 
     def filled(self, name: str, data: dict[str, Any]) -> Filled:
-        templates = Templates(None, execute)
+        templates = Templates(lambda: None, execute)
         filling = templates.fill(name, Filled(None, None, None), json.dumps(data).encode())
         return self.successResultOf(Deferred.fromCoroutine(filling))
 
