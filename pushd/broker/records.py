@@ -74,7 +74,10 @@ class SubscriptionGivenUp:
 
 @dataclass(slots=True)
 class MessageQueued:
-    """A message waits for the session."""
+    """
+    A message waits for the session: with the next number, or in the place of one that was dropped from the
+    middle of the queue just before, with that one's number (`pushd.broker.collapse`).
+    """
 
     client_id: str
     sequence: int

@@ -167,6 +167,8 @@ class Backlog:
         for (number, sequence), message in self._sum.queued.items():
             if number in by_session:
                 by_session[number].queued[sequence] = message
+        for messages in by_session.values():  # one that took the place of another has that one's number
+            messages.queued = dict(sorted(messages.queued.items()))
         for (number, packet_id), held in self._sum.received.items():
             if number in by_session:
                 received = by_session[number].received

@@ -19,6 +19,7 @@ from pushd.storage.rows import (
     GIVEN_UP,
     DamagedRow,
     Times,
+    may_be_replaced,
     read_message,
     read_properties,
     read_push,
@@ -115,16 +116,21 @@ class Loader:
     def _read_outlines(self, by_number: dict[int, r.SavedSession]) -> None:
         # SQLite tells the length of a payload without reading it.
         rows = self._connection.execute(
-            "SELECT session, sequence, length(payload), expires_at"
+            "SELECT session, sequence, length(payload), expires_at, push,"
+            " CASE WHEN push NOTNULL THEN topic END"
             " FROM queued LEFT JOIN bodies ON id = body ORDER BY session, sequence"
         )
         offset = self._times.offset
-        for number, sequence, size, expires_at in rows:
+        for number, sequence, size, expires_at, mark, topic in rows:
             session = by_number[number]
             if session.last_sequence not in (sequence - 1, 0):
                 raise DamagedRow(f"queued: {sequence} follows {session.last_sequence}")
             session.last_sequence = sequence
             session.queued.append(size, None if expires_at is None else expires_at - offset)
+            if mark is not None and may_be_replaced(mark):
+                push = read_push(mark)
+                if push is not None and push.collapse_key:
+                    session.places[topic, push.collapse_key] = sequence
 
     def _retained(self) -> Iterable[Message]:
         rows = self._connection.execute(

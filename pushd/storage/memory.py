@@ -42,7 +42,7 @@ class MemoryStore:
 
     def load_messages(self, client_id: str) -> r.SavedMessages:
         kept = self.messages.get(client_id, _NOTHING)
-        return r.SavedMessages(dict(kept.queued), dict(kept.inflight), set(kept.received))
+        return r.SavedMessages(dict(sorted(kept.queued.items())), dict(kept.inflight), set(kept.received))
 
     def find_kept(self, query: r.KeptQuery) -> list[r.Kept]:
         found = [kept for kept in self.kept.values() if query.wants(kept)]

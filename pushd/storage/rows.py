@@ -115,6 +115,11 @@ def written_push(push: PushMark | None) -> str | None:
     return None if push is None else json.dumps(push, ensure_ascii=False)
 
 
+def may_be_replaced(text: str) -> bool:
+    """Whether a mark may have a collapse key: where it would stand in JSON, there is not an empty text."""
+    return ', "", ' not in text
+
+
 def read_push(text: str | None) -> PushMark | None:
     """
     :raises DamagedRow: it is none.
