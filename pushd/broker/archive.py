@@ -89,8 +89,9 @@ class Archive:
         :param lines: a topic filter, mount point included, and for how long messages on these topics are kept
             (seconds; 0 for not at all), also those of MQTT clients. The first that matches a topic counts.
         """
-        self._lines = tuple(lines)
-        self._lines_changed()
+        if self._lines != tuple(lines):
+            self._lines = tuple(lines)
+            self._lines_changed()
 
     def keep_s(self, topic: str) -> int:
         """How long a push on this topic is kept, unless its sender does not want that; 0 for not at all."""

@@ -445,6 +445,49 @@ class Duration(Kind):
 
 
 @dataclass(frozen=True, slots=True)
+class Retention(Kind):
+    """
+    How long something is kept: ``0`` for not at all, or a number and ``s``, ``h``, ``d`` or ``w``. Read as
+    seconds.
+
+    Not ``m``: to Mosquitto that is a month, to ntfy a minute.
+    """
+
+    notation = "TIME"
+    units = {"s": 1, "h": 3600, "d": 86_400, "w": 604_800}
+
+    def read(self, text: str) -> int:
+        word = first_word(text)
+        if word == "0":
+            return 0
+        unit = self.units.get(word[-1])
+        if unit is None or not word[:-1]:
+            raise BadValue(f"{quoted(word)} is not 0, nor a number and one of s h d w, such as 12h")
+        return Integer(0).read(word[:-1]) * unit
+
+    def written(self, value: object) -> str:
+        return _in_units(value, self.units, "s") if value else "0"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicRetention(Kind):
+    """A topic filter, and how long what is said there is kept."""
+
+    notation = "FILTER TIME"
+
+    def read(self, text: str) -> tuple[str, int]:
+        filter, blank, time = text.strip(BLANKS).rpartition(" ")
+        if not blank:
+            raise BadValue("needs a topic filter and a time, such as: alerts/# 7d")
+        levels = filter.rstrip(" ").split("/")
+        if "#" in levels[:-1] or any(len(level) > 1 and set("+#") & set(level) for level in levels):
+            raise BadValue(
+                f"{quoted(filter)} is no topic filter: + and # stand for whole levels, # at the end"
+            )
+        return "/".join(levels), Retention().read(time)
+
+
+@dataclass(frozen=True, slots=True)
 class Size(Kind):
     """Bytes, alone or with ``K``, ``M`` or ``G`` behind them, each 1024 of the one before."""
 

@@ -166,6 +166,7 @@ class Settings:
     redis_url: str | None = None  # None: accounts, friends and counts are in files of our own
     autosubscribe_file: str | None = None
     routes_file: str | None = None
+    cache_topic: tuple[tuple[str, int], ...] = ()  # filters, and how many seconds is kept what is said there
     base_url: str | None = None  # what the gateway is called from outside; None: what each caller calls it
     attachment_cache_dir: str | None = None  # None: the gateway takes no files
     attachment_file_size_limit: int = 15_728_640  # bytes, as in the next ones

@@ -25,9 +25,11 @@ from pushd.config.kinds import (
     Network,
     ProtocolVersions,
     RedisUrl,
+    Retention,
     SecretText,
     Size,
     Text,
+    TopicRetention,
     port,
     read_number,
 )
@@ -355,6 +357,38 @@ class HeaderNameTests(SynchronousTestCase):
         self.assertEqual(HeaderName().read("X-Forwarded-User"), "X-Forwarded-User")
         for text in ("", "X-User:", "a\tb", "größe", "a(b)", "x" * 101):
             self.assertRaises(BadValue, HeaderName().read, text)
+
+
+class RetentionTests(SynchronousTestCase):
+    """How long something is kept, everywhere and on some topics"""
+
+    def test_times(self) -> None:
+        """A number and a unit; nothing at all is a time, too."""
+        for text, seconds in (("12h", 43_200), ("90s", 90), ("7d x", 604_800), ("2w", 1_209_600), ("0", 0)):
+            self.assertEqual(Retention().read(text), seconds)
+
+    def test_no_times(self) -> None:
+        """Minutes or months: nobody could know."""
+        for text in ("30m", "12", "h", "-1h", "1.5h", "1 h", "99999999999d"):
+            self.assertRaises(BadValue, Retention().read, text)
+
+    def test_shortest(self) -> None:
+        """In the manual a default stands as one would write it."""
+        self.assertEqual([Retention().written(n) for n in (0, 90, 43_200)], ["0", "90s", "12h"])
+
+    def test_topics(self) -> None:
+        """The time is the last word; topics may have blanks."""
+        for text, filter, seconds in (
+            ("alerts/# 7d", "alerts/#", 604_800),
+            (" +/my door  0 ", "+/my door", 0),
+            ("# 1h", "#", 3600),
+        ):
+            self.assertEqual(TopicRetention().read(text), (filter, seconds))
+
+    def test_no_topics(self) -> None:
+        """A filter that would match nothing is a mistake."""
+        for text in ("alerts/#", "7d", "", "a#/b 7d", "a/#/b 7d", "a+ 7d", "alerts 30m"):
+            self.assertRaises(BadValue, TopicRetention().read, text)
 
 
 class SizeTests(SynchronousTestCase):
