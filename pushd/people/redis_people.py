@@ -30,6 +30,7 @@ other than it was.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import wraps
@@ -332,13 +333,13 @@ def _token_of(hash: str, *values: Any) -> Token | None:
             _text(kept["label"]),
             _filters(kept["writes"]),
             _filters(kept["reads"]),
-            float(kept["rate_per_s"] or 0),
+            _rate(kept["rate_per_s"]),
             int(kept["created_at"] or 0),
             int(kept["expires_at"] or 0),
             int(kept["used_at"] or 0),
             _text(kept["used_from"]),
         )
-    except (TypeError, ValueError):  # somebody else has written it
+    except (TypeError, ValueError, RecursionError):  # somebody else has written it
         return None
 
 
@@ -350,6 +351,14 @@ def _filters(value: bytes | bool) -> tuple[str, ...] | None:
     if not isinstance(read, list) or not all(isinstance(filter, str) for filter in read):
         raise ValueError("no list of filters")
     return tuple(read)
+
+
+def _rate(value: bytes | bool) -> float:
+    """:raises ValueError: it is none."""
+    rate = float(value or 0)
+    if not 0 <= rate < math.inf:
+        raise ValueError("no rate")
+    return rate
 
 
 def _fields(token: Token) -> list[str | int]:

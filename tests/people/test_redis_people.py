@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.people import scripts
-from pushd.people.interfaces import Account, Aspect, Change, IPeople, PeopleUnavailable
+from pushd.people.interfaces import Account, Aspect, Change, Grant, IPeople, PeopleUnavailable, Token
 from pushd.people.memory import EVERYTHING
 from pushd.people.redis_people import RedisPeople
 from pushd.redis.door import Door, connect
@@ -87,6 +87,7 @@ class AccountsOfOthersTests(InRedis):
     """What other programs have written, the system that this one replaces first of all."""
 
     HEX = "5F4DCC3B5AA765D61D8327DEB882CF99"
+    HASH = "0a" * 32
 
     def test_md5_and_salt(self) -> None:
         """Two fields there, one hash here; without a salt there is none in it."""
@@ -132,6 +133,42 @@ class AccountsOfOthersTests(InRedis):
         self.wait(self.door.call("SADD", f"{self.prefix}follows:ada", b"\xff"))
         self.assertEqual(self.wait(self.people.account("ada")), Account("ada", "\ufffd"))
         self.assertEqual(self.wait(self.people.friends("ada")).followed, {"\ufffd"})
+
+    def test_token(self) -> None:
+        """A few fields are enough; all others have the value that they begin with."""
+        self.call("HSET", f"token:{self.HASH}", "user", "ada", "reads", '["a/#"]')
+        token = self.wait(self.people.token(self.HASH))
+        self.assertEqual(token, Token(self.HASH, "ada", reads=("a/#",)))
+
+    def test_token_that_cannot_be_read(self) -> None:
+        """It opens nothing: what was written may have been a bound."""
+        self.call("SADD", "tokens:ada", self.HASH)
+        for field, value in (
+            ("writes", "alerts/#"),
+            ("writes", '"alerts/#"'),
+            ("reads", "[1]"),
+            ("reads", "[" * 10_000),
+            ("expires_at", "soon"),
+            ("rate_per_s", "many"),
+            ("rate_per_s", "nan"),
+            ("rate_per_s", "-1"),
+            ("created_at", "\xff"),
+        ):
+            self.call("DEL", f"token:{self.HASH}")
+            self.call("HSET", f"token:{self.HASH}", "user", "ada", field, value)
+            self.assertIsNone(self.wait(self.people.token(self.HASH)), (field, value))
+            self.assertEqual(self.wait(self.people.tokens("ada")), [])
+
+    def test_token_that_is_only_listed(self) -> None:
+        """It ran out of Redis by itself, if somebody has said so (EXPIRE)."""
+        self.call("SADD", "tokens:ada", self.HASH)
+        self.assertEqual(self.wait(self.people.tokens("ada")), [])
+
+    def test_grants(self) -> None:
+        """Whatever stands there is an entry; what it means is for who reads it."""
+        self.call("HSET", "grants:ada", "news", "sometimes")
+        self.call("SADD", "granted", "ada", "bob")
+        self.assertEqual(self.wait(self.people.grants()), [Grant("ada", "news", "sometimes")])
 
     def test_something_else_under_the_key(self) -> None:
         """Redis refuses; for whoever asked it is as if it were away."""
