@@ -46,6 +46,8 @@ class CallerOffice:
     :param failures: of all logins of the process.
     :param settings: as they count now.
     :param doors: all that are open.
+    :param now: Unix seconds, by which tokens expire.
+    :param seconds: the time, of a clock that is not set.
     """
 
     def __init__(
@@ -56,12 +58,16 @@ class CallerOffice:
         settings: Callable[[], Settings],
         doors: Callable[[], Iterable[Door]],
         reactor: Any,
+        now: Callable[[], float] = time.time,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._office = people
         self._broker = broker
         self._settings = settings
         self._doors = doors
-        self.tokens = AccessTokens(self._people, failures, time.time, time.monotonic)
+        self._now = now
+        self._seconds = seconds
+        self.tokens = AccessTokens(self._people, failures, now, seconds)
         self._watched = False
         self._looking = LoopingCall(self._look_for_expired)
         self._looking.clock = reactor
@@ -75,7 +81,7 @@ class CallerOffice:
         from pushd.gateway.visitors import Visitors
 
         if self._visitors is None:
-            self._visitors = Visitors(self._rates, time.monotonic, network_of)
+            self._visitors = Visitors(self._rates, self._seconds, network_of)
         return Reception(DoorTokens(self.tokens, door), Proxies(self._trust), self._visitors)
 
     def stop(self) -> None:
@@ -148,7 +154,7 @@ class CallerOffice:
             return True  # it is looked at again with the next change
 
     def _look_for_expired(self) -> None:
-        now = time.time()
+        now = self._now()
         for tap, token in self._by_token():
             if 0 < token.expires_at <= now:
                 tap.cut()
