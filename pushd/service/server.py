@@ -223,7 +223,6 @@ class Server(Service):
         self._settings = settings
         self.broker.limits = limits_of(settings.limits)
         self.broker.archive.keep_topics(settings.cache_topic)
-        self.broker.archive.keep_topics(settings.cache_topic)
         self.broker.policies = {door.policy.name: door.policy for door in self.doors.all}
         for door in self.doors.all:
             door.log(
