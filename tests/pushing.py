@@ -123,7 +123,7 @@ def said(peer: Peer) -> list[tuple[str, bytes]]:
 
 def acknowledge(peer: Peer) -> list[bytes]:
     """Take the messages of QoS 1 that came, and acknowledge them."""
-    packets = published(peer.received())
+    packets = [packet for packet in published(peer.received()) if packet.packet_id]
     for packet in packets:
         peer.send(Puback(packet.packet_id))
     return [packet.payload for packet in packets]
