@@ -110,9 +110,8 @@ class ReadTests(SynchronousTestCase):
 
     def test_targets(self) -> None:
         """Each name once, in the order in which they were said."""
-        request = read(
-            targets={"topics": ["b", "a/#", "b"], "users": ["u"], "clients": ["c", "c"], "all": None}
-        )
+        targets = {"topics": ["b", "a/#", "b"], "users": ["u"], "clients": ["c", "c"], "all": None}
+        request = read(targets=targets)
         self.assertEqual(request.targets, Targets(("b", "a/#"), ("u",), ("c",)))
         self.assertEqual(request.topic, "t")
 
