@@ -84,7 +84,7 @@ class FilePage(Resource):
             try:
                 await self._copy(request, kept, span, file)
             finally:
-                await self._in_thread(file.close)
+                file.close()
         finally:
             self._open -= 1
 
