@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
@@ -43,6 +45,7 @@ PER_ADDRESS = 4
 AT_ONCE = 64
 
 MAX_URL_LETTERS = 2048
+MAX_ADDRESSES = 4  # of one name
 
 Address: TypeAlias = "IPv4Address | IPv6Address"
 Network: TypeAlias = "IPv4Network | IPv6Network"
@@ -228,7 +231,7 @@ class Outbound:
         sending = Headers({name: [value] for name, value in headers.items()})
 
         def ask() -> Deferred[Answer]:
-            return Deferred.fromCoroutine(self._ask(method, target, addresses[0], sending, body))
+            return Deferred.fromCoroutine(self._ask(method, target, addresses, sending, body))
 
         return await self._in_turn(addresses[0], ask)
 
@@ -267,8 +270,10 @@ class Outbound:
 
         return slots.run(self._everybody.run, ask).addBoth(leave)
 
-    async def _ask(self, method: str, target: Target, address: str, headers: Headers, body: bytes) -> Answer:
-        pinned = Pinned(self._reactor, address, target, self._tls_options)
+    async def _ask(
+        self, method: str, target: Target, addresses: list[str], headers: Headers, body: bytes
+    ) -> Answer:
+        pinned = Pinned(self._reactor, addresses, target, self._tls_options)
         agent = Agent.usingEndpointFactory(self._reactor, pinned)
         producer = Body(body) if body else None
         asking = agent.request(method.encode("ascii"), target.url.encode("ascii"), headers, producer)
@@ -293,31 +298,54 @@ def _said(problem: Exception) -> str:
 @implementer(IAgentEndpointFactory)
 class Pinned:
     """
-    The way to one address, whatever the URL's name means by now.
+    The way to some addresses, whatever the URL's name means by now.
 
     The name is still what the certificate has to say, and what ``Host`` says.
     """
 
-    def __init__(self, reactor: Any, address: str, target: Target, tls_options: Callable[[str], Any]) -> None:
+    def __init__(
+        self, reactor: Any, addresses: list[str], target: Target, tls_options: Callable[[str], Any]
+    ) -> None:
         self._reactor = reactor
-        self._address = address
+        self._addresses = addresses[:MAX_ADDRESSES]
         self._target = target
         self._tls_options = tls_options
         self._connections: list[Bounded] = []
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        kind = TCP6ClientEndpoint if ":" in self._address else TCP4ClientEndpoint
-        endpoint: IStreamClientEndpoint = kind(
-            self._reactor, self._address, self._target.port, timeout=TIMEOUT_S
-        )
+        endpoint: IStreamClientEndpoint = FirstThatAnswers([self._to(each) for each in self._addresses])
         if self._target.scheme == "https":
             endpoint = wrapClientTLS(self._tls_options(self._target.host), endpoint)
         return BoundedEndpoint(endpoint, self._connections.append)
+
+    def _to(self, address: str) -> IStreamClientEndpoint:
+        kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+        timeout_s = TIMEOUT_S / len(self._addresses)
+        endpoint: IStreamClientEndpoint = kind(self._reactor, address, self._target.port, timeout=timeout_s)
+        return endpoint
 
     def hang_up(self) -> None:
         """Nothing more is wanted: neither the rest of a long answer, nor an end that never comes."""
         for connection in self._connections:
             connection.hang_up()
+
+
+@implementer(IStreamClientEndpoint)
+class FirstThatAnswers:
+    """A host with several addresses may be there at one of them only: they are tried in turn."""
+
+    def __init__(self, endpoints: list[IStreamClientEndpoint]) -> None:
+        self._endpoints = endpoints
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self._connect(factory))
+
+    async def _connect(self, factory: IProtocolFactory) -> Any:
+        *others, last = self._endpoints
+        for endpoint in others:
+            with suppress(ConnectError):
+                return await endpoint.connect(factory)
+        return await last.connect(factory)
 
 
 @implementer(IStreamClientEndpoint)

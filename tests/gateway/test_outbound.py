@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -94,6 +94,7 @@ REFUSED = (
 NAMES = {
     "good.example": [PUBLIC],
     "six.example": ["2606:2800:220:1::1"],
+    "both.example": ["2606:2800:220:1::1", PUBLIC],
     "localhost": ["127.0.0.1", "::1"],
     "intranet.example": ["10.0.0.7"],
     "mixed.example": [PUBLIC, "192.168.1.1"],
@@ -220,6 +221,15 @@ class RequestTests(SynchronousTestCase):
         transport, _ = internet.accept()
         self.assertEqual(internet.reactor.tcpClients[0][:2], ("2606:2800:220:1::1", 8080))
         self.assertIn(b"Host: [2606:2800:220:1::1]:8080\r\n", transport.value())
+
+    def test_next_address(self) -> None:
+        """Where nobody is at the first address, the next is asked; they are all of the one look-up."""
+        internet = Internet()
+        internet.ask("http://both.example/")
+        client = internet.reactor.tcpClients[0]
+        client[2].clientConnectionFailed(None, Failure(ConnectionRefusedError()))
+        self.assertEqual([client[0] for client in internet.reactor.tcpClients], NAMES["both.example"])
+        self.assertEqual(internet.asked, ["both.example"])
 
     def test_redirect_is_not_followed(self) -> None:
         """A redirect to this machine is an answer like another, and no success."""
