@@ -13,7 +13,7 @@ from pushd.gateway.request import GatewayRequest
 def look_up(request: GatewayRequest, *names: str) -> str:
     """:return: the first that is said and not empty; empty if nothing is."""
     for name in names:
-        text = header_text((request.getHeader(name) or "").encode("latin-1"))
+        text = header_text(request.getHeader(name.encode("ascii")) or b"")
         if text and not (name == "priority" and HTTP_PRIORITY.fullmatch(text)):
             return text
     said = (request.argument(name.encode("ascii")) for name in names)

@@ -191,6 +191,7 @@ class WebSocketStream(Stream):
         """Nothing is heard any more; the connection ends when what was written has left."""
         self._frames = None
         self._say_goodbye(code)
+        self.transport.unregisterProducer()  # a transport that is full would wait for more from it
         self.transport.loseConnection()
 
     def _be_patient(self) -> None:
