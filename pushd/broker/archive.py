@@ -232,18 +232,20 @@ class Archive:
         if most == 0 or self.count <= most or self._making_room:
             return
         self._making_room = True
-        too_many = min(self.count - most + most // 100, self.SLICE)
-        self._ask(KeptQuery((), limit=too_many)).addCallback(self._forget).addErrback(self._cannot_forget)
+        enough = most - most // 100
+        oldest = self._ask(KeptQuery((), limit=min(self.count - enough, self.SLICE)))
+        oldest.addCallback(self._forget, enough).addErrback(self._cannot_forget)
 
-    def _forget(self, oldest: Iterable[Kept]) -> None:
+    def _forget(self, oldest: Iterable[Kept], enough: int) -> None:
         forgotten = 0
-        for kept in oldest:
-            if kept.minute in self._by_minute:  # else it has gone with the others of its minute
+        for kept in oldest:  # of which some may have gone meanwhile, with the others of their minute
+            if self.count > enough and kept.minute in self._by_minute:
                 self._by_minute[kept.minute] -= 1
                 self._store.record(KeptForgotten(kept.number))
+                self.count -= 1
                 forgotten += 1
-        self.count -= forgotten
-        self._counters.dropped("archive_full", forgotten)
+        if forgotten:
+            self._counters.dropped("archive_full", forgotten)
         self._making_room = False
         if forgotten:
             self._make_room()
