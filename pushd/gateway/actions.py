@@ -54,9 +54,13 @@ def actions_of_text(text: str) -> tuple[Action, ...]:
     return actions_of_json(listed)
 
 
-def _checked(number: int, action: object) -> Action:
-    kind = action.get("action") if isinstance(action, dict) else None
-    if not isinstance(action, dict) or not isinstance(kind, str) or kind not in REQUIRED:
+def _checked(number: int, said: object) -> Action:
+    if not isinstance(said, dict):
+        raise Refusal(ACTIONS_INVALID)
+    # Clients that make JSON of objects write null for what is not set.
+    action = {name: value for name, value in said.items() if value is not None}
+    kind = action.get("action")
+    if not isinstance(kind, str) or kind not in REQUIRED:
         raise Refusal(ACTIONS_INVALID)
     needed = ("label", *REQUIRED[kind])
     if not all(action.get(name) for name in needed) or not all(map(_is_sound, action.items())):

@@ -40,6 +40,12 @@ class JsonTests(SynchronousTestCase):
         (action,) = actions_of_json([{**VIEW, "onclick": ["x"]}])
         self.assertNotIn("onclick", action)
 
+    def test_null_is_not_set(self) -> None:
+        """As clients write it for what they have no value for."""
+        action = {"action": "http", "label": "x", "url": "https://e.org/", "body": None, "headers": None}
+        (checked,) = actions_of_json([action])
+        self.assertEqual(checked.keys(), {"id", "action", "label", "url", "method"})
+
     def test_more_than_three_are_refused(self) -> None:
         """No phone shows a fourth."""
         self.assertEqual(len(actions_of_json([VIEW] * 3)), 3)

@@ -56,6 +56,11 @@ class FakeDoor:
         return self.standing(None, username)
 
 
+def fake_door(policy: Policy) -> Any:
+    """It passes for a `Door`."""
+    return FakeDoor(policy)
+
+
 class OfficeTestCase(SynchronousTestCase):
     """A broker; another process changes people."""
 
@@ -64,7 +69,7 @@ class OfficeTestCase(SynchronousTestCase):
         self.people = Away()
         self.other = MemoryPeople(self.people.known)
         self.settings = Settings(listeners=())
-        self.door: Any = FakeDoor(self.rig.policy)
+        self.door = fake_door(self.rig.policy)
         self.asked_for = 0
         self.office = PeopleOffice(self.make_people, self.rig.clock)
         self.office.start()
