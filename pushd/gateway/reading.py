@@ -245,14 +245,15 @@ class Reader:
 
     async def _catch_up(self, query: KeptQuery) -> None:
         while self.stream.is_open:
+            await self.stream.drained()
             self._looks_again = False
             self._leave_to_archive()
             page = await self._source.find(query)
             if not page and not self._looks_again:
                 break
             for kept in page:
-                self._tell_kept(kept)
                 await self.stream.drained()
+                self._tell_kept(kept)
             if page:
                 query = replace(query, after=page[-1].number)
 
@@ -277,13 +278,16 @@ class Reader:
     # What has to wait until that is told
 
     def _hold(self, held: _Held, announcement: Announcement) -> None:
-        held[announcement.topic, announcement.id] = announcement
-        self._held_bytes += len(announcement.encoded(self._format))
+        self._add(held, announcement)
         if self._held_bytes > MAX_HELD_BYTES:
             self._leave_to_archive()
             self._looks_again = True
         if self._held_bytes > MAX_HELD_BYTES:
             self.stream.cut()
+
+    def _add(self, held: _Held, announcement: Announcement) -> None:
+        held[announcement.topic, announcement.id] = announcement
+        self._held_bytes += len(announcement.encoded(self._format))
 
     def _leave_to_archive(self) -> None:
         """Hold no longer what the next look will find, but for where in the order the rest has to go."""
@@ -293,14 +297,17 @@ class Reader:
         follows_unkept = False
         for key, announcement in held.items():
             if announcement is not None and not announcement.kept:
-                self._hold(self._held, announcement)
+                self._add(self._held, announcement)
                 follows_unkept = True
             elif follows_unkept:
                 self._held[key] = None
                 follows_unkept = False
 
     def _tell_held_before(self, key: tuple[str, str]) -> None:
-        """What was said before this, and is in no archive."""
+        """
+        What was said before this, and is in no archive. It is as durable as this, whatever the announcement
+        still waits for.
+        """
         held = self._held
         if not held or key not in held:
             return
@@ -311,7 +318,7 @@ class Reader:
             if earlier == key:
                 break
             if announcement is not None:
-                announcement.tell(self)
+                self.hear(announcement)
 
     def _go_live(self) -> None:
         held, self._held = self._held or {}, None
