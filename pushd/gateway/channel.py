@@ -60,6 +60,10 @@ _HOST = re.compile(rb"[-A-Za-z0-9._~%!$&'()*+,;=:\[\]]*")  # RFC 9112 §3.2; it 
 _TWO_LINES = re.compile(rb"[\r\n\0]")
 
 
+# What may be said while a good request is still being sent.
+_IN_THE_MIDDLE = frozenset({413, 429, 507})
+
+
 class Phase(IntEnum):
     """What a connection is doing. From DRAINING on nothing that it says is heard."""
 
@@ -121,7 +125,7 @@ class GatewayChannel(HTTPChannel):
         try:
             super().dataReceived(data)
         except Refusal as refusal:
-            self._refuse(refusal.problem)
+            self._refuse(refusal.problem, refusal.headers)
 
     # Reading: everything below may raise Refusal
 
@@ -256,9 +260,9 @@ class GatewayChannel(HTTPChannel):
 
     # Ending
 
-    def _refuse(self, problem: Problem) -> None:
-        self.transport.write(response(problem.http, problem.body, b"Connection: close\r\n"))
-        if problem.http == 413:
+    def _refuse(self, problem: Problem, headers: bytes = b"") -> None:
+        self.transport.write(response(problem.http, problem.body, headers + b"Connection: close\r\n"))
+        if problem.http in _IN_THE_MIDDLE:
             # To close with bytes unread is to reset the connection: many callers would never see why.
             self._enter(Phase.DRAINING)
         else:

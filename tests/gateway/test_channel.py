@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.gateway import problems
 from pushd.gateway.channel import CLOSE_S, DRAIN_S, IDLE_S, MAX_HEADERS, REQUEST_S
 from pushd.gateway.pushes import JSON_LIMIT_BYTES, MESSAGE_LIMIT_BYTES
+from pushd.gateway.uploads import MAX_AT_ONCE_PER_OWNER, STEP_BYTES
 from pushd.mqtt.codes import ReasonCode
 from tests.gateway.callers import Caller, Press
+from tests.gateway.file_folders import SMALL, Folder, SlowThreads
 
 HEAD = b"POST /t HTTP/1.1\r\nHost: h\r\n"
 
@@ -241,3 +246,113 @@ class PatienceTests(SynchronousTestCase):
             caller.send(data)
             caller.channel.connectionLost(Failure(ConnectionLost()))
             self.assertEqual(caller.clock.getDelayedCalls(), [])
+
+
+class FileBodyTests(SynchronousTestCase):
+    """Bodies that are files: large, and perhaps slow"""
+
+    def setUp(self) -> None:
+        self.threads = SlowThreads()
+        self.folder = Folder(self, in_thread=execute)
+        self.caller = self.of(self.folder)
+
+    def of(self, folder: Folder) -> Caller:
+        caller = Caller()
+        caller.site.uploads = folder.uploads
+        caller.site.sender_of = lambda request: "192.0.2.7"
+        return caller
+
+    def head(self, length: int) -> bytes:
+        return HEAD + b"Content-Length: %d\r\n\r\n" % length
+
+    def assertNothingLeft(self, folder: Folder) -> None:
+        self.assertEqual((folder.files, folder.uploads.room.bytes, len(folder.uploads)), ([], 0, 0))
+
+    def test_an_announced_length_is_enough(self) -> None:
+        """Too large for a file, as for a message elsewhere: not a byte is asked for."""
+        (answer,) = self.caller.send(self.head(SMALL.max_file_bytes + 1))
+        self.assertEqual((answer.code, answer.json["error"]), (41301, problems.FILE_TOO_LARGE.error))
+        (answer,) = self.of(self.folder).send(
+            b"POST /v1/publish/t HTTP/1.1\r\nHost: h\r\nContent-Length: 99999\r\n\r\n"
+        )
+        self.assertEqual(answer.code, 41301)
+        self.assertNothingLeft(self.folder)
+
+    def test_chunks_are_counted_as_they_come(self) -> None:
+        """What has been written by then is gone."""
+        chunk = b"40000\r\n" + b"x" * 0x40000 + b"\r\n"
+        self.assertEqual(self.caller.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 3), [])
+        self.assertEqual(len(self.folder.files), 1)
+        (answer,) = self.caller.send(chunk)
+        self.assertEqual(answer.code, 41301)
+        self.assertNothingLeft(self.folder)
+
+    def test_who_is_slow_but_steady_may_take_his_time(self) -> None:
+        """As long as there is a step in each deadline."""
+        self.caller.send(self.head(5 * STEP_BYTES))
+        for _ in range(4):
+            self.caller.clock.advance(REQUEST_S - 1)
+            self.assertEqual(self.caller.send(b"x" * STEP_BYTES), [])
+        self.assertEqual(len(self.folder.files), 1)
+        self.assertEqual(len(self.caller.send(b"x" * STEP_BYTES)), 1)
+
+    def test_who_dribbles_is_cut_off(self) -> None:
+        """Nothing is left of what there was."""
+        self.caller.send(self.head(900_000) + b"x" * (STEP_BYTES - 1000))
+        for _ in range(int(REQUEST_S)):
+            self.caller.clock.advance(1)
+            self.caller.channel.dataReceived(b"x")
+        self.assertEqual([answer.code for answer in self.caller.answers()], [40800])
+        self.caller.channel.connectionLost(Failure(ConnectionLost()))
+        self.assertNothingLeft(self.folder)
+
+    def test_who_leaves_takes_his_file_with_him(self) -> None:
+        """However far it had come."""
+        self.caller.send(self.head(900_000) + b"x" * 500_000)
+        self.assertEqual(len(self.folder.files), 1)
+        self.caller.channel.connectionLost(Failure(ConnectionLost()))
+        self.assertNothingLeft(self.folder)
+
+    def test_500_slow_ones_hold_little(self) -> None:
+        """One sender has so many at once; those beyond are told when to come again."""
+        self.folder.limits = SMALL._replace(max_owner_bytes=100_000_000, max_total_bytes=100_000_000)
+        answers = [
+            answer
+            for _ in range(500)
+            for answer in self.of(self.folder).send(self.head(900_000) + b"x" * 70_000)
+        ]
+        self.assertEqual({answer.code for answer in answers}, {42901})
+        self.assertEqual(len(answers), 500 - MAX_AT_ONCE_PER_OWNER)
+        self.assertEqual(answers[0].headers["Retry-After"], "5")
+        self.assertEqual(len(self.folder.files), MAX_AT_ONCE_PER_OWNER)
+
+    def test_a_slow_disk_slows_its_sender_down(self) -> None:
+        """And nobody reads what has nowhere to go."""
+        folder = Folder(self, in_thread=self.threads)
+        caller = self.of(folder)
+        caller.send(self.head(900_000) + b"x" * 300_000)
+        self.assertEqual(caller.transport.producerState, "paused")
+        self.threads.work()
+        self.assertEqual(caller.transport.producerState, "producing")
+
+    def test_a_disk_that_fails_is_50700(self) -> None:
+        """The sender need not send the rest."""
+        os.rmdir(self.folder.path)
+        self.caller.send(self.head(900_000) + b"x" * 100_000)
+        (answer,) = self.caller.send(b"x")
+        os.mkdir(self.folder.path)
+        self.assertEqual(answer.code, 50700)
+        self.caller.clock.advance(DRAIN_S)
+        self.assertTrue(self.caller.hung_up)
+
+    def test_a_small_body_is_no_file(self) -> None:
+        """It is in memory, as it was before there were files."""
+        self.assertEqual(self.caller.post("/t", b"x" * MESSAGE_LIMIT_BYTES).status, 200)
+        self.assertNothingLeft(self.folder)
+
+    def test_a_second_request_is_not_hidden_in_a_file(self) -> None:
+        """What both framings announce is refused, whatever it is for."""
+        smuggled = HEAD + b"Content-Length: 900000\r\nTransfer-Encoding: chunked\r\n\r\n"
+        (answer,) = self.caller.send(smuggled + b"x" * 100_000)
+        self.assertEqual(answer.code, 40000)
+        self.assertNothingLeft(self.folder)

@@ -189,7 +189,12 @@ class SlowReaderTests(Fetching):
     def test_who_leaves_is_forgotten(self) -> None:
         """And leaves no timer."""
         files: list[FileIO] = []
-        self.patch(file_page, "FileIO", lambda path: files.append(FileIO(path)) or files[-1])
+
+        def opened(path: str) -> FileIO:
+            files.append(FileIO(path))
+            return files[-1]
+
+        self.patch(file_page, "FileIO", opened)
         self.step()
         self.pause()
         self.threads.work()

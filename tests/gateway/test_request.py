@@ -7,6 +7,7 @@ from twisted.web.resource import IResource, Resource
 
 from pushd.gateway.request import GatewayRequest, origin_form, response
 from tests.gateway.callers import Answer, Caller
+from tests.gateway.file_folders import Folder
 
 
 class Page(Resource):
@@ -56,3 +57,44 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual(origin_form(b"http://h:80/a?b"), b"/a?b")
         self.assertEqual(origin_form(b"https://h"), b"/")
         self.assertEqual(origin_form(b"/http://h"), b"/http://h")
+
+
+class UploadTests(SynchronousTestCase):
+    """A body that is a file"""
+
+    def ask(self, page: IResource) -> tuple[Answer, Folder]:
+        """:return: what a page answers to one, and where it was."""
+        caller, folder = Caller(), Folder(self)
+        caller.site.resource = page
+        caller.site.uploads = folder.uploads
+        return caller.request("PUT", "/x", b"x" * 100_000), folder
+
+    def test_a_page_that_knows_no_files_refuses_it(self) -> None:
+        """Whoever asks for the body does not want so much."""
+        answer, folder = self.ask(Echo())
+        self.assertEqual(answer.code, 41301)
+        self.assertEqual((folder.files, folder.uploads.room.bytes), ([], 0))
+
+    def test_nobody_keeps_it_by_not_looking(self) -> None:
+        """It is gone with its answer."""
+        answer, folder = self.ask(Blind())
+        self.assertEqual(answer.json, {"looked": False})
+        self.assertEqual((folder.files, folder.uploads.room.bytes), ([], 0))
+
+
+class Echo(Resource):
+    """Looks at what it is sent."""
+
+    isLeaf = True
+
+    def render_PUT(self, request: GatewayRequest) -> bytes:
+        return request.body
+
+
+class Blind(Resource):
+    """Does not."""
+
+    isLeaf = True
+
+    def render_PUT(self, request: GatewayRequest) -> bytes:
+        return b'{"looked":false}'

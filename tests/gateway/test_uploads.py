@@ -276,7 +276,8 @@ class DurabilityTests(SynchronousTestCase):
 
     def synced(self, durable: bool) -> int:
         """How many times the disk is asked to confirm."""
-        folder, calls = Folder(self), []
+        folder = Folder(self)
+        calls: list[object] = []
         self.patch(os, "fsync", calls.append)
         upload = folder.uploads.begin("ada")
         upload.write(b"x")
