@@ -152,7 +152,7 @@ def _read_back(disk: MemoryStore) -> MemoryStore:
 
     def again(message: Message) -> Message:
         copy = Message(message.topic, message.payload, message.qos, message.retain, None, message.expires_at)
-        copy.subscription_ids = message.subscription_ids
+        copy.subscription_ids, copy.push = message.subscription_ids, message.push
         return copy
 
     state = disk.state

@@ -101,6 +101,7 @@ class StatesTests(PushCase):
 
     def test_slow_consumer(self) -> None:
         """At QoS 0, a client that does not read is not sent it."""
+        self.broker.limits = Limits(max_write_buffer=1)
         self.ada.stop_reading()
         self.push_to("ada", qos=0)  # stays in the buffer
         self.push_to("ada", qos=0)
