@@ -254,7 +254,7 @@ class SpliceTests(ReadersCase):
     def test_during_the_last_look(self) -> None:
         """It is given from what was held."""
         end = self.read("/news/json?since=all")
-        query, answer = self.paused.waiting.pop()
+        _, answer = self.paused.waiting.pop()
         self.push("news", "0")
         answer.callback([])  # of the time before
         self.rig.turn()
