@@ -52,27 +52,20 @@ class Allowance(NamedTuple):
     """
     What a caller may have.
 
-    :ivar messages_per_day: that it may publish.
+    :ivar messages_per_day: that it may publish. How many it has is not counted: nobody shall wait for that.
     :ivar keep_messages_s: how long they are kept.
     :ivar file_bytes: the largest file that may be attached; 0 if none may.
     :ivar all_files_bytes: all of a caller's files together.
-    :ivar files_bytes_per_day: how much of them may be sent.
     :ivar keep_files_s: how long they are kept.
+    :ivar used_bytes: what its files take at the moment.
     """
 
     messages_per_day: int = UNLIMITED
     keep_messages_s: int = 0
     file_bytes: int = 0
     all_files_bytes: int = 0
-    files_bytes_per_day: int = 0
     keep_files_s: int = 0
-
-
-class Usage(NamedTuple):
-    """What a caller has had of it."""
-
-    messages: int = 0  # today
-    files_bytes: int = 0
+    used_bytes: int = 0
 
 
 _TOKEN = record(
@@ -106,7 +99,6 @@ class OwnAccountPages:
     :param people: who keeps tokens, when they are asked for.
     :param now: Unix seconds.
     :param allowance: what a caller may have.
-    :param usage: what it has had.
     """
 
     app = json_app()
@@ -117,13 +109,11 @@ class OwnAccountPages:
         people: Callable[[], IPeople],
         now: Callable[[], float],
         allowance: Callable[[Caller], Allowance] = lambda caller: Allowance(),
-        usage: Callable[[Caller], Usage] = lambda caller: Usage(),
     ) -> None:
         self._guard = guard
         self._people = people
         self._now = now
         self._allowance = allowance
-        self._usage = usage
 
     @app.route("/account", methods=["GET"])
     @described("Who I am, and what I may", answer=_ACCOUNT)
@@ -134,7 +124,7 @@ class OwnAccountPages:
             tokens = await asked(self._people().tokens(caller.username))
             account["tokens"] = [shown(token, masked(token)) for token in tokens if self._is_good(token)]
         allowance = self._allowance(caller)
-        account |= {"limits": _limits(allowance), "stats": _stats(allowance, self._usage(caller))}
+        account |= {"limits": _limits(allowance), "stats": _stats(allowance)}
         return json_answer(request, account)
 
     @app.route("/account", methods=["POST"])
@@ -265,22 +255,22 @@ def _limits(allowance: Allowance) -> dict[str, int | str]:
         "attachment_total_size": allowance.all_files_bytes,
         "attachment_file_size": allowance.file_bytes,
         "attachment_expiry_duration": allowance.keep_files_s,
-        "attachment_bandwidth": allowance.files_bytes_per_day,
+        "attachment_bandwidth": UNLIMITED if allowance.all_files_bytes else 0,
     }
 
 
-def _stats(allowance: Allowance, usage: Usage) -> dict[str, int]:
+def _stats(allowance: Allowance) -> dict[str, int]:
     return {
-        "messages": usage.messages,
-        "messages_remaining": max(0, allowance.messages_per_day - usage.messages),
+        "messages": 0,
+        "messages_remaining": allowance.messages_per_day,
         "emails": 0,
         "emails_remaining": 0,
         "calls": 0,
         "calls_remaining": 0,
         "reservations": 0,
         "reservations_remaining": 0,
-        "attachment_total_size": usage.files_bytes,
-        "attachment_total_size_remaining": max(0, allowance.all_files_bytes - usage.files_bytes),
+        "attachment_total_size": allowance.used_bytes,
+        "attachment_total_size_remaining": max(0, allowance.all_files_bytes - allowance.used_bytes),
     }
 
 

@@ -162,6 +162,10 @@ class Attachments:
         who = b"user " + username.encode() if username else b"address " + self._network_of(address)
         return sha256(who).hexdigest()[:16]
 
+    def used_by(self, caller: Caller) -> int:
+        """What a caller's files take, in bytes."""
+        return self.uploads.room.used_by(self.owner_of(caller))
+
     def upload_of(self, request: GatewayRequest, caller: Caller) -> Upload:
         """
         A request's body as a file, also of one that is small and in memory.

@@ -100,6 +100,10 @@ class Room:
         self.check(owner, count)
         self.put(owner, count)
 
+    def used_by(self, owner: str) -> int:
+        """How much of it somebody has, in bytes."""
+        return self._of[owner]
+
     def check(self, owner: str, count: int) -> None:
         """
         :raises Refusal: 41301, there is no room at all; 42905, this owner has no more.

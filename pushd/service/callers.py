@@ -28,7 +28,8 @@ from pushd.service.people import PeopleOffice
 if TYPE_CHECKING:
     from pushd.broker.interfaces import Credentials
     from pushd.broker.tap import Tap
-    from pushd.gateway.guards import Reception
+    from pushd.gateway.account import Allowance
+    from pushd.gateway.guards import Caller, Reception
     from pushd.gateway.proxies import Trust
     from pushd.gateway.visitors import Rates
     from pushd.service.assembly import Door
@@ -181,6 +182,26 @@ class DoorTokens:
 
 async def _at_once(code: ReasonCode) -> ReasonCode:
     return code
+
+
+def allowance_of(settings: Settings, caller: Caller) -> Allowance:
+    """What a caller may have, by the settings."""
+    from pushd.gateway.account import UNLIMITED, Allowance
+
+    rate: float = settings.max_request_rate_per_user
+    if caller.username is None:
+        rate = settings.max_request_rate_per_address
+    elif caller.token is not None:
+        rate = caller.token.rate_per_s or rate
+    limited = settings.gateway_limits and rate
+    takes_files = settings.attachment_cache_dir is not None
+    return Allowance(
+        int(rate * 86_400) if limited else UNLIMITED,
+        keep_messages_s=settings.limits.cache_duration,
+        file_bytes=settings.attachment_file_size_limit if takes_files else 0,
+        all_files_bytes=settings.visitor_attachment_total_size_limit if takes_files else 0,
+        keep_files_s=settings.attachment_expiry_duration if takes_files else 0,
+    )
 
 
 def trust_of(settings: Settings) -> Trust:

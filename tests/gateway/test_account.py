@@ -19,7 +19,6 @@ from pushd.gateway.account import (
     UNLIMITED,
     Allowance,
     OwnAccountPages,
-    Usage,
     masked,
 )
 from pushd.gateway.guards import Guard, Reception
@@ -52,6 +51,8 @@ class Lost(MemoryPeople):
 
 
 class AccountTestCase(SynchronousTestCase):
+    used_bytes = 0
+
     def setUp(self) -> None:
         self.people = MemoryPeople()
         self.doorkeeper = Doorkeeper()
@@ -67,8 +68,9 @@ class AccountTestCase(SynchronousTestCase):
             guard,
             lambda: self.people,
             lambda: NOW + 0.9,
-            lambda caller: Allowance(messages_per_day=100, all_files_bytes=50, keep_messages_s=3600),
-            lambda caller: Usage(messages=30, files_bytes=60),
+            lambda caller: Allowance(
+                100, keep_messages_s=3600, all_files_bytes=50, used_bytes=self.used_bytes
+            ),
         )
         return {b"v1/account": pages.app.resource()}
 
@@ -129,9 +131,15 @@ class ShowTests(AccountTestCase):
 
     def test_figures(self) -> None:
         """What is left is never less than nothing."""
-        stats = self.ask("GET", "").json["stats"]
-        self.assertEqual((stats["messages"], stats["messages_remaining"]), (30, 70))
-        self.assertEqual(stats["attachment_total_size_remaining"], 0)
+        for used, left in ((0, 50), (30, 20), (60, 0)):
+            self.used_bytes = used
+            account = self.ask("GET", "").json
+            stats = account["stats"]
+            self.assertEqual(
+                (stats["attachment_total_size"], stats["attachment_total_size_remaining"]), (used, left)
+            )
+        self.assertEqual((stats["messages"], stats["messages_remaining"]), (0, 100))
+        self.assertEqual(account["limits"]["messages_expiry_duration"], 3600)
 
     def test_an_expired_token_is_not_shown(self) -> None:
         """It is as good as gone."""

@@ -15,6 +15,7 @@ from pushd.broker.interfaces import Credentials
 from pushd.broker.policy import Policy
 from pushd.broker.tap import Tap, listen
 from pushd.config.settings import Settings
+from pushd.gateway.account import UNLIMITED
 from pushd.gateway.guards import Caller
 from pushd.gateway.problems import Refusal
 from pushd.gateway.proxies import NOBODY, Trust
@@ -22,7 +23,7 @@ from pushd.mqtt.codes import ReasonCode
 from pushd.people.interfaces import Account, PeopleUnavailable, Token
 from pushd.people.memory import MemoryPeople
 from pushd.people.tokens import hash_of
-from pushd.service.callers import LOOK_S, CallerOffice, trust_of
+from pushd.service.callers import LOOK_S, CallerOffice, allowance_of, trust_of
 from pushd.service.people import PeopleOffice
 from tests.auth.logins import Guarded
 from tests.driver import Rig
@@ -251,6 +252,26 @@ class SettingsTests(OfficeTestCase):
         self.assertIs(self.callers._trust(), first)
         self.settings = replace(self.settings, trusted_proxy=("unix",))
         self.assertTrue(self.callers._trust().unix)
+
+
+class AllowanceTests(SynchronousTestCase):
+    """What a caller may have"""
+
+    settings = Settings(listeners=(), max_request_rate_per_user=2, max_request_rate_per_address=1)
+
+    def test_requests_of_a_day(self) -> None:
+        """By the rate that counts for it; a number that clients can read if none does."""
+        token = replace(TOKEN, rate_per_s=0.5)
+        for caller, per_s in ((Caller("a"), 2), (Caller(None), 1), (Caller("a", token=token), 0.5)):
+            self.assertEqual(allowance_of(self.settings, caller).messages_per_day, per_s * 86_400)
+        free = replace(self.settings, gateway_limits=False)
+        self.assertEqual(allowance_of(free, Caller("a")).messages_per_day, UNLIMITED)
+
+    def test_files(self) -> None:
+        """Only where they are taken."""
+        self.assertEqual(allowance_of(self.settings, Caller("a")).file_bytes, 0)
+        takes = replace(self.settings, attachment_cache_dir="files", attachment_file_size_limit=7)
+        self.assertEqual(allowance_of(takes, Caller("a")).file_bytes, 7)
 
 
 class StandingTests(DoorTestCase):
