@@ -21,10 +21,10 @@ class WhenDurable:
         """:param at_turn_end: calls something once, when the sockets that are readable now have been read."""
         self._store = store
         self._at_turn_end = at_turn_end
-        self._collected: list[Callable[[], None]] = []
+        self._collected: list[Callable[[], object]] = []
         self._barriers = 0  # that have not fired, or whose functions are being called
 
-    def __call__(self, function: Callable[[], None]) -> None:
+    def __call__(self, function: Callable[[], object]) -> None:
         """Call this at once if nothing waits to be durable, else when everything recorded until now is."""
         if not (self._store.pending or self._collected or self._barriers):
             function()
@@ -38,7 +38,7 @@ class WhenDurable:
         self._barriers += 1
         self._store.barrier().addCallback(self._durable, functions)
 
-    def _durable(self, _: None, functions: list[Callable[[], None]]) -> None:
+    def _durable(self, _: None, functions: list[Callable[[], object]]) -> None:
         for function in functions:
             try:
                 function()

@@ -142,8 +142,8 @@ class ArchiveReader:
         push: str | None, at: int, until: int, qos: int, retain: int, expires_at: float | None,
     ) -> Kept:  # fmt: skip
         message: Message = read_message(topic, payload, properties, expires_at, self._times)
-        if not 0 <= qos <= 2:
-            raise DamagedRow(f"QoS {qos}")
+        if not (id and event and type(at) is type(until) is int and 0 <= qos <= 2):
+            raise DamagedRow(f"id {id!r}, event {event!r}, at {at}, until {until}, QoS {qos}")
         message.qos, message.retain, message.push = qos, bool(retain), read_push(push)
         return Kept(number, id, at, until, message, event)
 
