@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -16,14 +17,14 @@ from pushd import __version__
 from pushd.broker.broker import Broker
 from pushd.config.settings import Settings
 from pushd.gateway.access_pages import AccessPages
-from pushd.gateway.account import OwnAccountPages
+from pushd.gateway.account import Allowance, OwnAccountPages
 from pushd.gateway.api import VersionOne
 from pushd.gateway.clients import ClientPages, Soon
 from pushd.gateway.console import console
 from pushd.gateway.events import Streams
 from pushd.gateway.explorer import explorer
 from pushd.gateway.follows import FollowPages
-from pushd.gateway.guards import Guard
+from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.hot import HotTopicPages, HotTopics
 from pushd.gateway.im import ImPages
 from pushd.gateway.listen import ListenPage
@@ -42,6 +43,7 @@ from pushd.people.interfaces import IPeople
 from pushd.service.accounts import AccountLogins
 from pushd.service.attachments import AttachmentOffice
 from pushd.service.audience import Audience
+from pushd.service.callers import allowance_of
 from pushd.service.people import PeopleOffice
 from pushd.service.push_api import PushApi
 
@@ -100,7 +102,9 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
         b"v1/clients": Quoted(_resource(ClientPages(guard, desk.broker, time.time, desk.soon))),
         b"v1/im": Quoted(_resource(ImPages(guard, publisher, publisher, streams, time.time))),
         b"v1/listen": _resource(ListenPage(guard, publisher, streams, time.time)),
-        b"v1/account": _resource(OwnAccountPages(guard, lambda: desk.people.people, time.time)),
+        b"v1/account": _resource(
+            OwnAccountPages(guard, lambda: desk.people.people, time.time, partial(_allowance, desk))
+        ),
         **dict.fromkeys((b"v1/stats", b"v1/version"), _resource(ServerPages(guard, desk.status))),
         b"v1/users": user_pages(guard, desk),
         **desk.push_api.pages(guard, publisher, streams),
@@ -136,6 +140,13 @@ def openapi() -> OpenApiPage:
     )  # fmt: skip
     pages = [page for each in klein for page in pages_of(each.app)]
     return OpenApiPage([*PAGES, *pages_of(MetricsPage.app, "/metrics"), *pages], __version__)
+
+
+def _allowance(desk: Desk, caller: Caller) -> Allowance:
+    """What somebody may have, and what it has of it."""
+    files = desk.files.attachments
+    used_bytes = 0 if files is None else files.used_by(caller)
+    return allowance_of(desk.settings(), caller)._replace(used_bytes=used_bytes)
 
 
 def _streams_per_caller(settings: Settings) -> int:
