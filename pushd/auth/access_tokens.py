@@ -91,11 +91,13 @@ class AccessTokens:
         self, credentials: Credentials, hash: str, standing: Callable[[str], Standing]
     ) -> Token | ReasonCode:
         # Whose it was the last time: where that user comes in from, neighbours who guess do not shut it out.
-        attempt = self._attempt(credentials, self._tokens.last(hash), hash)
+        last = self._tokens.last(hash)
+        attempt = self._attempt(credentials, last, hash)
         if lock_s := self._failures.source_lock_s(attempt):
             return self._failures.back_off(attempt, lock_s)
         token = await settled(self._tokens.get(hash))
-        attempt = self._attempt(credentials, token, hash)
+        if token is not None and last is None:
+            attempt = self._attempt(credentials, token, hash)
         if token is None or not await self.is_good(token, standing):
             return self._failures.fail(attempt, WRONG_TOKEN)
         self._failures.succeed(attempt)
