@@ -114,12 +114,13 @@ class Receipt:
     :ivar scheduled: whether that is still to come.
     :ivar settled: whether it was handed to everybody that it is for; before, there may be more devices.
     :ivar devices: by client id and topic name.
+    :ivar by_state: how many of them are in each state.
     :ivar open: how many of them have not come to their end.
     """
 
     __slots__ = (
-        "created_at", "devices", "expires_at", "id", "open", "owner", "scheduled", "settled", "until",
-        "watchers",
+        "by_state", "created_at", "devices", "expires_at", "id", "open", "owner", "scheduled", "settled",
+        "until", "watchers",
     )  # fmt: skip
 
     def __init__(self, id: str, owner: str, created_at: float, until: float) -> None:
@@ -131,6 +132,7 @@ class Receipt:
         self.scheduled = False
         self.settled = False
         self.devices: dict[tuple[str, str], Device] = {}
+        self.by_state = dict.fromkeys(State, 0)
         self.open = 0
         self.watchers: list[Callable[[Receipt, list[Change]], None]] | None = None
 
@@ -142,9 +144,9 @@ class Receipt:
         """Whether nothing will happen to it any more."""
         return self.settled and not self.open
 
-    def counts(self) -> Counter[State]:
-        """How many devices there are in each state."""
-        return Counter(device.state for device in self.devices.values())
+    def counts(self) -> dict[State, int]:
+        """How many devices there are in each state, as it is now."""
+        return dict(self.by_state)
 
     def as_note(self) -> bytes:
         """All there is to know of it but for its devices, and its id and end: the note has those itself."""

@@ -25,8 +25,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import ceil
+from sys import maxsize
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
@@ -60,6 +61,9 @@ class Receipts:
     # So many devices are told at a time that it is too late: 5 ms.
     SLICE = 500
 
+    # So many dead entries may stay in the heap, however few others there are.
+    _SPARE = 1000
+
     _log = Logger()
 
     def __init__(self, broker: Broker, unix: Callable[[], float]) -> None:
@@ -84,7 +88,7 @@ class Receipts:
     def has_room(self, devices: int) -> bool:
         """Whether a push to so many devices may have a receipt (``max_receipts``)."""
         most = self._broker.limits.max_receipts
-        return most == 0 or self._device_count + devices <= most
+        return most == 0 or len(self._receipts) + self._device_count + devices <= most
 
     # Those who ask
 
@@ -117,16 +121,25 @@ class Receipts:
             self._tell_later(receipt)
 
     def forget(self, id: str) -> None:
-        """There is no such receipt any more: its time is over, or its push was refused."""
-        receipt = self._receipts.pop(id, None)
+        """There is no such receipt any more: its push was refused."""
+        receipt = self._receipts.get(id)
         if receipt is None:
             return
         for device in receipt.devices.values():
-            if device.done_at is None:
-                self._closed(device)
             self._broker.notes.clear(DEVICE, device.key)
         self._broker.notes.clear(RECEIPT, id)
+        self._drop(receipt)
+        if len(self._heap) > 2 * len(self._receipts) + self._SPARE:
+            self._heap = [entry for entry in self._heap if entry[1] in self._receipts]
+            heapify(self._heap)
+
+    def _drop(self, receipt: Receipt) -> None:
+        del self._receipts[receipt.id]
         self._device_count -= len(receipt.devices)
+        if receipt.open:
+            for device in receipt.devices.values():
+                if device.done_at is None:
+                    self._closed(device)
 
     def get(self, id: str) -> Receipt | None:
         """The receipt of this id as it is now, which may not be durable yet: see `read`."""
@@ -238,10 +251,14 @@ class Receipts:
 
     def _add(self, receipt: Receipt, client_id: str, topic: str) -> Device:
         device = Device(receipt, len(receipt.devices), client_id, topic)
-        receipt.devices[client_id, topic] = device
-        self._device_count += 1
+        self._enter(device)
         self._opened(device)
         return device
+
+    def _enter(self, device: Device) -> None:
+        device.receipt.devices[device.client_id, device.topic] = device
+        device.receipt.by_state[device.state] += 1
+        self._device_count += 1
 
     def _opened(self, device: Device) -> None:
         device.receipt.open += 1
@@ -265,6 +282,9 @@ class Receipts:
     def _move(self, device: Device, state: State, reason: str = "", *, final: bool = False) -> None:
         """A device has come to a state; a message that was handed on may come back to it."""
         was_final = device.done_at is not None
+        counts = device.receipt.by_state
+        counts[device.state] -= 1
+        counts[state] += 1
         device.state, device.reason = state, reason
         device.done_at = self._unix() if final else None
         if final and not was_final:
@@ -288,6 +308,8 @@ class Receipts:
     def restore(self) -> None:
         """Take up what notes tell of the last process, when its sessions are there."""
         notes = self._broker.notes
+        for kind in (RECEIPT, DEVICE):
+            notes.limit(kind, maxsize)  # there is an end to them: `has_room`
         for note in notes.of_kind(RECEIPT):
             self._receipts[note.key] = Receipt.of_note(note.key, note.value, note.until)
             self._look_at(self._receipts[note.key])
@@ -300,8 +322,7 @@ class Receipts:
                 self.settle(receipt.id)  # whoever was handing it out is no more
 
     def _take_up(self, device: Device) -> None:
-        device.receipt.devices[device.client_id, device.topic] = device
-        self._device_count += 1
+        self._enter(device)
         if device.done_at is not None:
             return
         self._opened(device)
@@ -351,7 +372,7 @@ class Receipts:
 
     def _visit(self, receipt: Receipt, now: float) -> None:
         if receipt.until <= now:
-            self.forget(receipt.id)
+            self._drop(receipt)  # and so do the notes
             return
         if receipt.expires_at is not None and receipt.expires_at <= now:
             was_idle = not self._late

@@ -233,7 +233,8 @@ class ExpiryTests(PushCase):
         self.push(b"x", ALL, expiry_s=1)
         self.patch(self.broker.receipts, "SLICE", 1)
         self.wait(3)
-        assert self.receipt().counts() == {State.EXPIRED: 3, State.SENT: 1}
+        counts = self.receipt().counts()
+        assert (counts[State.EXPIRED], counts[State.SENT], counts[State.QUEUED]) == (3, 1, 0)
 
 
 class TellingTests(PushCase):
@@ -419,6 +420,21 @@ class RoomTests(PushCase):
         assert not self.broker.receipts.has_room(1)
         self.broker.limits = Limits(max_receipts=0)
         assert self.broker.receipts.has_room(1_000_000)
+
+    def test_refused_pushes(self) -> None:
+        """Pushes that are refused leave nothing behind, however many they are."""
+        self.patch(self.broker.receipts, "_SPARE", 5)
+        self.bob.drop()
+        for _ in range(50):
+            self.push_to("bob")
+        assert len(self.broker.receipts._heap) < 20
+        assert len(self.broker.notes.of_kind("receipt")) == 3
+
+    def test_pushes_to_nobody(self) -> None:
+        """A receipt takes room of itself, also one of no devices."""
+        self.broker.limits = Limits(max_receipts=2)
+        codes = [self.code_of(b"", Targets(users=("nobody",))) for _ in range(4)]
+        assert codes == [ReasonCode.NO_MATCHING_SUBSCRIBERS] * 3 + [ReasonCode.QUOTA_EXCEEDED]
 
     def test_nothing_without(self) -> None:
         """A push that wants no receipt leaves nothing, nor does what clients publish."""
