@@ -227,6 +227,30 @@ class Archive:
             self.count -= sum(map(self._by_minute.pop, over))
             self._store.record(KeptExpired(minute * 60))
 
+    async def forget(self, topic: str, id: str, collapse_key: str) -> bool:
+        """
+        Forget what has this id on a topic, before its time.
+
+        :param collapse_key: which it has, too: an id is known to all who read the topic.
+        :return: whether there was anything, when nobody finds it any more.
+        """
+        number = await self.number_of(id)
+        if number is None:
+            return False
+        found = await self.find(KeptQuery((topic,), after=number - 1, limit=1))
+        for kept in found:
+            mark = kept.message.push
+            its_key = None if mark is None else mark.collapse_key
+            if kept.id == id and its_key == collapse_key and kept.minute in self._by_minute:
+                self._take_out(kept)
+                return True
+        return False
+
+    def _take_out(self, kept: Kept) -> None:
+        self._by_minute[kept.minute] -= 1
+        self._store.record(KeptForgotten(kept.number))
+        self.count -= 1
+
     def _make_room(self) -> None:
         most = self._limits().max_kept_messages
         if most == 0 or self.count <= most or self._making_room:
@@ -240,9 +264,7 @@ class Archive:
         forgotten = 0
         for kept in oldest:  # of which some may have gone meanwhile, with the others of their minute
             if self.count > enough and kept.minute in self._by_minute:
-                self._by_minute[kept.minute] -= 1
-                self._store.record(KeptForgotten(kept.number))
-                self.count -= 1
+                self._take_out(kept)
                 forgotten += 1
         if forgotten:
             self._counters.dropped("archive_full", forgotten)

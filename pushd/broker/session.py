@@ -290,6 +290,15 @@ class Session:
             self._record_queued(message, sequence)
         return True
 
+    def withdraw(self, message: Message) -> bool:
+        """
+        Never send the queued message that this one replaces.
+
+        :param message: is too late for everybody, and only keeps the place.
+        :return: whether there was one.
+        """
+        return self.places is not None and self._replace_queued(self.places, message)
+
     def _swap(self, at: int, sequence: int, message: Message) -> None:
         if self.sleep is not None:
             self.sleep.replace(at, sequence, message)

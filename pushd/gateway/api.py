@@ -4,6 +4,7 @@ The pages of the gateway: what is at which path.
     /  /<topic>  /<topic>/<sequence>  /v1/publish/...   pushes: see `pushd.gateway.publish`
     GET       /<topics>/json          and sse, raw, ws, auth: whoever is in charge of ``*/json``
     GET       /<topic>?up=1           whether this is a server of UnifiedPush
+    /_matrix/push/...                 not the topic ``_matrix``: a homeserver's
     GET       /v1/health              open to all
     OPTIONS   anything                what a browser may send from another site's page: everything
 
@@ -46,6 +47,9 @@ class Root(Resource):
         if segment == b"v1" and request.postpath and request.postpath[0] != b"publish":
             _check_path(request)
             return self._pages.get(b"v1/" + request.postpath[0], self._version_1)
+        if segment == b"_matrix" and len(request.segments) > 2:
+            _check_path(request)
+            return self._pages.get(segment, self._push)
         if request.method in _READING:
             return self._page(segment, request)
         return self._push

@@ -32,6 +32,7 @@ from pushd.gateway.problems import Refusal
 log = Logger()
 
 KIND = "unifiedpush"  # of its notes
+KIND_OF_LATEST = "unifiedpush topic"
 
 SECRET_BYTES = 32
 ID_BYTES = 20
@@ -148,6 +149,15 @@ class Endpoints:
         now = int(self._now())
         self._notes.set(KIND, key, _written(replace(endpoint, gone_at=now)), now + GONE_S)
         await self._durable()
+
+    def note_latest(self, collapse_key: str, id: str, ttl_s: int) -> None:
+        """Of what is pushed under one key, only the last can be withdrawn by it."""
+        self._notes.set(KIND_OF_LATEST, collapse_key, id.encode("ascii"), int(self._now()) + ttl_s)
+
+    def is_latest(self, collapse_key: str, id: str) -> bool:
+        """Whether none was pushed under this key since."""
+        note = self._notes.get(KIND_OF_LATEST, collapse_key)
+        return note is not None and note.value == id.encode()
 
     def _owned(self, owner: str | None) -> dict[str, str]:
         if not self._is_read:

@@ -104,10 +104,10 @@ class MatrixPages:
 
     async def _push(self, request: GatewayRequest, pushkey: str, push: WebPush) -> bool:
         """:return: whether the pushkey leads anywhere."""
-        place = place_of(pushkey, self._address.base(request))
-        if place is None:
-            return False
         try:
+            place = place_of(pushkey, self._address.base(request))
+            if place is None:
+                return False
             if place.topic:
                 await self._publish(request, place.topic, push)
                 return True

@@ -116,7 +116,7 @@ class Operation:
     :ivar body: a JSON body, or ``None``.
     :ivar takes: the type of a body that is no JSON; empty for none.
     :ivar answer: a good answer, if it is JSON.
-    :ivar answers: the type of one that is not.
+    :ivar answers: the type of one that is not; empty for one that is nothing.
     :ivar statuses: of good answers.
     :ivar open: whether it asks nobody who they are.
     """
@@ -236,6 +236,8 @@ _BAD = {
 
 
 def _good(told: Operation) -> dict[str, Any]:
+    if not told.answers:
+        return {"description": "Done"}
     content = {told.answers: {"schema": told.answer} if told.answer is not None else {}}
     return {"description": "Done", "content": content}
 

@@ -15,7 +15,7 @@ from pushd.gateway.endpoints import Endpoint, Endpoints, key_of
 from pushd.gateway.guards import Caller
 from pushd.gateway.messages import new_id
 from pushd.gateway.publish import check_accepted
-from pushd.gateway.web_push import WebPush
+from pushd.gateway.web_push import WebPush, collapse_key
 from pushd.mqtt.codes import ReasonCode
 
 
@@ -35,8 +35,13 @@ class Courier(Protocol):
     def keep_s(self, endpoint: Endpoint) -> int:
         """How long the archive keeps what is published to the topic of an endpoint; 0 for not at all."""
 
-    def withdraw(self, endpoint: Endpoint, id: str) -> Deferred[bool]:
-        """Take a message back from wherever it waits. :return: fires with whether it waited anywhere."""
+    async def withdraw(self, endpoint: Endpoint, id: str, collapse_key: str, is_latest: bool) -> bool:
+        """
+        Take a message back from wherever it waits.
+
+        :param is_latest: whether it is still the one that waits under its key.
+        :return: whether it waited anywhere, when it does not any more.
+        """
 
 
 class Accepted(NamedTuple):
@@ -68,7 +73,21 @@ class PushService:
         self.charge(endpoint)
         id = new_id()
         keep_s = 0 if endpoint.is_direct else self.courier.keep_s(endpoint)
-        publication = push.publication(endpoint.topic, key_of(secret), id, int(self.now()), keep_s)
+        key = collapse_key(key_of(secret), id, push.topic)
+        publication = push.publication(endpoint.topic, key, id, int(self.now()), keep_s)
+        if push.topic:
+            self.endpoints.note_latest(key, id, push.ttl_s)
         check_accepted(await self.courier.deliver(endpoint, publication))
         self.endpoints.pushed_to(secret)
         return Accepted(id, push.ttl_s)
+
+    async def withdraw(self, secret: str, id: str, topic: str) -> bool:
+        """
+        :param topic: what it replaced others by; empty if it had none.
+        :return: whether the message waited anywhere.
+        :raises Refusal: 40400, 41000, for the endpoint.
+        """
+        endpoint = self.endpoints.find(secret)
+        key = collapse_key(key_of(secret), id, topic)
+        is_latest = not topic or self.endpoints.is_latest(key, id)
+        return await self.courier.withdraw(endpoint, id, key, is_latest)

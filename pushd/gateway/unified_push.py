@@ -7,7 +7,7 @@ A push service of UnifiedPush and Web Push (RFC 8030): applications' servers sen
 
     POST    /v1/up/<secret>           an application's server pushes 1 to 4096 bytes of any kind; or PUT
     GET     /v1/up/<secret>           whether one may push here: {"unifiedpush": {"version": 1}}
-    DELETE  /v1/up/<secret>/<id>      it takes back what no device has been sent yet
+    DELETE  /v1/up/<secret>/<message> it takes back what no device has been sent yet
 
 What is pushed is encrypted as a rule and reaches the device byte for byte: to MQTT clients as the payload, to
 readers of ntfy's streams as ``message``, in base64 if it is no text. Without a ``topic`` a device gets one of
@@ -40,7 +40,8 @@ from pushd.gateway.vapid import InvalidKey, check_sender, normal_key
 from pushd.gateway.web_push import URGENCIES, read_web_push
 from pushd.mqtt.topics import is_valid_name
 
-_MESSAGE_ID = re.compile(r"[A-Za-z0-9]{12}")
+# What a message is called: its id and, if it replaces others, by what.
+_MESSAGE = re.compile(r"([A-Za-z0-9]{12})(?:\.([-_A-Za-z0-9]{1,32}))?")
 
 _FIELDS = frozenset({"topic", "client", "user", "vapid"})
 
@@ -95,7 +96,11 @@ class EndpointPages:
 
     @app.route("/up", methods=["POST"])
     @described(
-        "Register an endpoint of UnifiedPush", body=_WANTED, body_required=False, answer=_ENDPOINT, status=201
+        "Register an endpoint of UnifiedPush",
+        body=_WANTED,
+        body_required=False,
+        answer=_ENDPOINT,
+        statuses=(201,),
     )
     async def register(self, request: GatewayRequest) -> bytes:
         """
@@ -175,7 +180,7 @@ class EndpointPages:
         headers=_HEADERS,
         takes="application/octet-stream",
         answer=record(["id", "ttl"], id=text(), ttl=integer("Seconds that were granted")),
-        status=201,
+        statuses=(201,),
         open=True,
     )
     async def push(self, request: GatewayRequest, secret: str) -> bytes:
@@ -186,22 +191,22 @@ class EndpointPages:
         self._check_sender(request, self._endpoints.find(secret))
         push = read_web_push(request.requestHeaders, request.body)
         accepted = await self._service.take(secret, push)
-        location = f"{self._address.base(request)}/v1/up/{secret}/{accepted.id}"
+        name = f"{accepted.id}.{push.topic}" if push.topic else accepted.id
+        location = f"{self._address.base(request)}/v1/up/{secret}/{name}"
         request.responseHeaders.setRawHeaders(b"Location", [location.encode()])
         request.responseHeaders.setRawHeaders(b"TTL", [b"%d" % accepted.ttl_s])
         return json_answer(request, {"id": accepted.id, "ttl": accepted.ttl_s}, 201)
 
-    @app.route("/up/<secret>/<id>", methods=["DELETE"])
-    @described("Take back what no device has been sent yet", status=204, open=True)
-    async def withdraw(self, request: GatewayRequest, secret: str, id: str) -> bytes:
+    @app.route("/up/<secret>/<message>", methods=["DELETE"])
+    @described("Take back what no device has been sent yet", answers="", statuses=(204,), open=True)
+    async def withdraw(self, request: GatewayRequest, secret: str, message: str) -> bytes:
         """
         :raises Refusal: as `push`; 40400, every device has been sent it, or it has expired, or never was.
         """
-        endpoint = self._endpoints.find(secret)
-        self._check_sender(request, endpoint)
-        waited = _MESSAGE_ID.fullmatch(id) and await self._service.courier.withdraw(endpoint, id)
-        if not waited:
-            raise Refusal(problems.PUSH_NOT_FOUND)
+        self._check_sender(request, self._endpoints.find(secret))
+        named = _MESSAGE.fullmatch(message)
+        if named is None or not await self._service.withdraw(secret, named[1], named[2] or ""):
+            raise Refusal(problems.MESSAGE_NOT_FOUND)
         request.setResponseCode(204)
         return b""
 
@@ -239,7 +244,7 @@ def _vapid(text: str) -> str:
 
 def _is_name(text: str) -> bool:
     """What a client id or a user name may be, as far as MQTT says: text without a null character."""
-    return is_valid_name(text.translate(_WILDCARDS)) and len(text.encode()) <= 65_535
+    return is_valid_name(text.translate(_WILDCARDS))
 
 
 _WILDCARDS = str.maketrans("+#", "__")

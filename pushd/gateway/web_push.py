@@ -59,15 +59,14 @@ class WebPush(NamedTuple):
     topic: str = ""
     encryption: tuple[tuple[str, str], ...] = ()
 
-    def publication(self, topic: str, key: str, id: str, now: int, keep_s: int) -> Publication:
+    def publication(self, topic: str, collapse_key: str, id: str, now: int, keep_s: int) -> Publication:
         """
         :param topic: that of MQTT.
-        :param key: of the endpoint; its pushes replace nobody else's.
+        :param collapse_key: see `collapse_key`; empty if it replaces nothing and cannot be withdrawn.
         :param id: of the message.
         :param now: Unix seconds.
         :param keep_s: how long messages of this topic are kept for streams.
         """
-        collapse_key = f"{key}/{self.topic}" if self.topic else ""
         return Publication(
             topic,
             self.body,
@@ -82,6 +81,16 @@ class WebPush(NamedTuple):
         if URGENCIES[self.urgency]:
             said += [("urgency", self.urgency), ("priority", str(URGENCIES[self.urgency]))]
         return {PropertyId.USER_PROPERTY: said} if said else None
+
+
+def collapse_key(endpoint_key: str, id: str, topic: str) -> str:
+    """
+    By what a message is found where it waits.
+
+    :param endpoint_key: of its endpoint: its messages replace nobody else's.
+    :param topic: of Web Push; without one it has a key of its own, and replaces nothing.
+    """
+    return f"{endpoint_key}/{topic}" if topic else f"{endpoint_key}.{id}"
 
 
 def read_web_push(headers: Headers, body: bytes) -> WebPush:

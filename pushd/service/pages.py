@@ -28,6 +28,7 @@ from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.hot import HotTopicPages, HotTopics
 from pushd.gateway.im import ImPages
 from pushd.gateway.listen import ListenPage
+from pushd.gateway.matrix import MatrixPages
 from pushd.gateway.openapi import OpenApiPage, pages_of
 from pushd.gateway.pages import Quoted
 from pushd.gateway.push_api import PushApiPages
@@ -38,6 +39,7 @@ from pushd.gateway.server_pages import ServerPages
 from pushd.gateway.status import MetricsPage, ReadyPage, Status, StatusPages, status_pages
 from pushd.gateway.subscribe import subscribe_pages
 from pushd.gateway.subscription_lists import SubscriptionListPages
+from pushd.gateway.unified_push import EndpointPages
 from pushd.gateway.users import AccountPages, UserPages
 from pushd.people.interfaces import IPeople
 from pushd.service.accounts import AccountLogins
@@ -46,6 +48,7 @@ from pushd.service.audience import Audience
 from pushd.service.callers import allowance_of
 from pushd.service.people import PeopleOffice
 from pushd.service.push_api import PushApi
+from pushd.service.unified_push import UnifiedPush
 
 if TYPE_CHECKING:
     from pushd.gateway.pages import Pages
@@ -66,6 +69,7 @@ class Desk(NamedTuple):
     :ivar hot_topics: who counts; ``None`` if nobody does.
     :ivar push_api: what the pages of ``/v1/push`` have in common.
     :ivar files: that come with pushes.
+    :ivar unified_push: endpoints, and who pushes there.
     """
 
     broker: Broker
@@ -78,6 +82,7 @@ class Desk(NamedTuple):
     hot_topics: HotTopics | None
     push_api: PushApi
     files: AttachmentOffice
+    unified_push: UnifiedPush
 
 
 def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
@@ -108,6 +113,7 @@ def make_pages(guard: Guard, publisher: Publisher, desk: Desk) -> Pages:
         **dict.fromkeys((b"v1/stats", b"v1/version"), _resource(ServerPages(guard, desk.status))),
         b"v1/users": user_pages(guard, desk),
         **desk.push_api.pages(guard, publisher, streams),
+        **desk.unified_push.pages(guard, publisher),
         b"v1/topics": _resource(HotTopicPages(guard, desk.hot_topics)),
         **desk.files.pages(),
         b"v1/rules": _resource(RulePages(guard, lambda: desk.in_thread(read_rule_files, desk.settings()))),
@@ -136,10 +142,13 @@ def openapi() -> OpenApiPage:
     klein = (
         StatusPages, ReadyPage, VersionOne, ClientPages, ImPages, ListenPage, AccountPages, FollowPages,
         SubscriptionListPages, HotTopicPages, RulePages, OwnAccountPages, ServerPages, AccessPages,
-        PushApiPages, ScheduledPages,
+        PushApiPages, ScheduledPages, EndpointPages,
     )  # fmt: skip
     pages = [page for each in klein for page in pages_of(each.app)]
-    return OpenApiPage([*PAGES, *pages_of(MetricsPage.app, "/metrics"), *pages], __version__)
+    return OpenApiPage(
+        [*PAGES, *pages_of(MetricsPage.app, "/metrics"), *pages_of(MatrixPages.app, "/_matrix"), *pages],
+        __version__,
+    )
 
 
 def _allowance(desk: Desk, caller: Caller) -> Allowance:

@@ -61,6 +61,7 @@ from pushd.service.signals import Signals
 from pushd.service.status import StatusOffice, make_history
 from pushd.service.subscription_list import subscription_lines
 from pushd.service.systemd import Notifier, PassedSockets
+from pushd.service.unified_push import UnifiedPush
 from pushd.stats.sys_topics import Gauges, SysTopics
 from pushd.storage.commit_times import CommitTimes
 from pushd.storage.database import Durability
@@ -152,6 +153,9 @@ class Server(Service):
         self._attachments = AttachmentOffice(lambda: self._settings, reactor)
         self._pushing = Pushing(self.broker, lambda: self._settings, reactor.seconds, self._attachments)
         self._push_api = PushApi(self.broker, lambda: self._settings, self._pushing.desk, reactor)
+        self._unified_push = UnifiedPush(
+            self.broker, self._is_admin, lambda: self._settings.base_url or "", reactor.seconds
+        )
         self.doors = Doors(self._make_door, reactor, self.broker.wheel)
         self.doors.prepare(settings, files)
         self._use(settings)
@@ -210,6 +214,7 @@ class Server(Service):
             self.hot_topics.hot_topics,
             self._push_api,
             self._attachments,
+            self._unified_push,
         )
         return make_pages(guard, publisher, desk)
 

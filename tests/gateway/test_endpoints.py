@@ -9,6 +9,7 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from pushd.broker.notes import Notes
 from pushd.broker.records import Note
 from pushd.gateway import endpoints
 from pushd.gateway.endpoints import GONE_S, KIND, RENEW_S, UNUSED_S, Endpoint, Endpoints, key_of
@@ -23,13 +24,13 @@ class EndpointsCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.rig = Rig()
-        self.rig.clock.advance(1)
+        self.now = 1.0
+        self.notes = Notes(self.rig.store, self.rig.broker.wheel, lambda: self.now)
         self.endpoints = self.started()
 
     def started(self) -> Endpoints:
         """Those of a process that starts now."""
-        broker = self.rig.broker
-        return Endpoints(broker.notes, broker.store.barrier, self.rig.clock.seconds)
+        return Endpoints(self.notes, self.rig.store.barrier, lambda: self.now)
 
     def register(self, endpoint: Endpoint = ENDPOINT) -> str:
         secret: str = self.result(self.endpoints.register(endpoint))
@@ -55,7 +56,7 @@ class CapabilityTests(EndpointsCase):
         first, second = self.register(), self.register(replace(ENDPOINT, id="another"))
         self.assertRegex(first, "^[-_A-Za-z0-9]{43}$")
         self.assertNotEqual(first, second)
-        self.assertNotIn(first, repr(self.rig.broker.notes.of_kind(KIND)))
+        self.assertNotIn(first, repr(self.notes.of_kind(KIND)))
 
     def test_unknown(self) -> None:
         """A secret that is none, and an id, lead nowhere."""
@@ -66,7 +67,7 @@ class CapabilityTests(EndpointsCase):
     def test_durable_before_it_is_told(self) -> None:
         """Nobody is given an endpoint that a crash could take away again."""
         stored: Deferred[None] = Deferred()
-        slow = Endpoints(self.rig.broker.notes, lambda: stored, self.rig.clock.seconds)
+        slow = Endpoints(self.notes, lambda: stored, lambda: self.now)
         secret = Deferred.fromCoroutine(slow.register(ENDPOINT))
         self.assertNoResult(secret)
         stored.callback(None)
@@ -81,13 +82,13 @@ class EndTests(EndpointsCase):
         self.assert_refused(41000, secret)
         self.endpoints = self.started()
         self.assert_refused(41000, secret)
-        self.rig.clock.advance(GONE_S + 1)
+        self.now += GONE_S + 1
         self.assert_refused(40400, secret)
 
     def test_unused(self) -> None:
         """One that nobody pushes to for a year is over, and is not listed."""
         secret = self.register()
-        self.rig.clock.advance(UNUSED_S + 1)
+        self.now += UNUSED_S + 1
         self.assert_refused(40400, secret)
         self.assertEqual(self.endpoints.of_owner("anna"), [])
 
@@ -96,12 +97,12 @@ class EndTests(EndpointsCase):
         secret = self.register()
         self.endpoints.pushed_to(secret)
         self.assertEqual(self.until(secret), 1 + UNUSED_S)
-        self.rig.clock.advance(RENEW_S + 1)
+        self.now += RENEW_S + 1
         self.endpoints.pushed_to(secret)
         self.assertEqual(self.until(secret), RENEW_S + 2 + UNUSED_S)
 
     def until(self, secret: str) -> int:
-        note = self.rig.broker.notes.get(KIND, key_of(secret))
+        note = self.notes.get(KIND, key_of(secret))
         assert isinstance(note, Note)
         return note.until
 
@@ -128,7 +129,7 @@ class OwnerTests(EndpointsCase):
         """A user has room for some; what is over or removed makes room again."""
         with patch.object(endpoints, "MAX_OF_OWNER", 2):
             self.register()
-            self.rig.clock.advance(UNUSED_S)
+            self.now += UNUSED_S
             self.register(replace(ENDPOINT, id="b"))
             self.register(replace(ENDPOINT, id="c"))
             refused = self.failureResultOf(Deferred.fromCoroutine(self.endpoints.register(ENDPOINT)), Refusal)
@@ -138,7 +139,7 @@ class OwnerTests(EndpointsCase):
 
     def test_all_together_too_many(self) -> None:
         """Where notes have no room, an endpoint is refused rather than forgotten."""
-        self.rig.broker.notes.limit(KIND, 0)
+        self.notes.limit(KIND, 0)
         refused = self.failureResultOf(Deferred.fromCoroutine(self.endpoints.register(ENDPOINT)), Refusal)
         self.assertEqual(refused.value.problem.code, 50700)
 
@@ -146,7 +147,7 @@ class OwnerTests(EndpointsCase):
         """A note that cannot be read is no endpoint, and disturbs none of the others."""
         secret = self.register()
         for number, value in enumerate((b"[]", b"{", b'{"id":"x"}', b'{"id":"x","colour":"red"}')):
-            self.rig.broker.notes.set(KIND, str(number), value, UNUSED_S)
+            self.notes.set(KIND, str(number), value, UNUSED_S)
         self.endpoints = self.started()
         self.assertEqual(self.endpoints.of_owner("anna"), [ENDPOINT])
         self.assertEqual(self.endpoints.find(secret), ENDPOINT)

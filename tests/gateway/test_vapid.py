@@ -119,14 +119,15 @@ class KeyBindingTests(CheckCase):
 
     def test_other_algorithms(self) -> None:
         """A token does not choose how it is checked: none, HMAC with the public key, or nothing."""
-        for header in (
+        headers: list[Any] = [
             {**ES256, "alg": "none"},
             {**ES256, "alg": "HS256"},
             {"typ": "JWT"},
             [],
             None,
             "ES256",
-        ):
+        ]
+        for header in headers:
             token = SENDER.token({"aud": HERE, "exp": NOW + 60}, header)
             self.assert_refused(f"vapid t={token}, k={SENDER.key}")
 
@@ -154,7 +155,18 @@ class ClaimTests(CheckCase):
         """It is our origin, perhaps with a slash, or a list that has it; not another's or an address here."""
         for audience in (HERE, HERE + "/", HERE.upper(), [HERE], ["https://a.example", HERE]):
             self.check(self.with_claims(aud=audience))
-        for audience in (None, "", "https://evil.example", HERE + "/v1/up/x", HERE + ":444", 7, [], [7], {}):
+        others: list[Any] = [
+            "",
+            "https://evil.example",
+            HERE + "/v1/up/x",
+            HERE + ":444",
+            None,
+            7,
+            [],
+            [7],
+            {},
+        ]
+        for audience in others:
             self.assert_refused(self.with_claims(aud=audience))
 
     def test_expiry(self) -> None:
@@ -162,7 +174,7 @@ class ClaimTests(CheckCase):
         for expiry in (NOW + 1, NOW + MAX_AGE_S, NOW + MAX_AGE_S + CLOCK_SKEW_S, int(NOW) + 100):
             self.check(self.with_claims(exp=expiry))
         late = NOW + MAX_AGE_S + CLOCK_SKEW_S + 1
-        for expiry in (
+        wrong: list[Any] = [
             None,
             NOW,
             NOW - 1,
@@ -175,7 +187,8 @@ class ClaimTests(CheckCase):
             [],
             float("inf"),
             float("nan"),
-        ):
+        ]
+        for expiry in wrong:
             self.assert_refused(self.with_claims(exp=expiry))
 
     @given(
