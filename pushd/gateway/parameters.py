@@ -60,9 +60,6 @@ IMPLIED: dict[bytes, tuple[bytes, str]] = {
 
 # A value of "no" asks for nothing, so it is granted.
 NOT_OFFERED: dict[str, Problem] = {
-    "attach": problems.ATTACHMENTS_OFF,
-    "filename": problems.ATTACHMENTS_OFF,
-    "template": problems.TEMPLATE_OFF,
     "email": problems.EMAIL_OFF,
     "call": problems.CALL_OFF,
     "poll_id": problems.POLL_OFF,
@@ -102,6 +99,10 @@ class Parameters:
     markdown: bool = False
     unifiedpush: bool = False
     delay: str = ""  # see `pushd.gateway.delays`, which knows what time it is
+    attach: str = ""  # where the file is that the message is about
+    filename: str = ""  # what that is called; without `attach`, the body is the file
+    template: str = ""  # what makes the message of the body's JSON: see `pushd.gateway.templates`
+    priority_template: str = ""  # with `template`, what was said for a priority
     sequence_id: str = ""
     keep: bool = True  # ntfy's ``cache``: also for those who do not listen at the moment
     qos: QoS = QoS.AT_LEAST_ONCE
@@ -199,10 +200,11 @@ def header_text(value: bytes) -> str:
 
 def _checked(said: dict[str, object]) -> Parameters:
     """One line for each parameter, in the order of `ALIASES`."""
+    template = _template(said.get("template"))
     return Parameters(
         message=str(said.get("message", "")).replace("\\n", "\n"),  # curl users cannot easily type a newline
         title=_line(said.get("title")),
-        priority=_priority(said.get("priority")),
+        priority=0 if template else priority_of(said.get("priority")),
         tags=_tags(said.get("tags")),
         click=_matching(_URI, _line(said.get("click")), problems.CLICK_INVALID),
         icon=_matching(ICON, _line(said.get("icon")), problems.ICON_INVALID),
@@ -210,6 +212,10 @@ def _checked(said: dict[str, object]) -> Parameters:
         markdown=_is_true(said.get("markdown")),
         unifiedpush=_is_true(said.get("unifiedpush")),
         delay=_delay(said.get("delay"), keep=_keeps(said)),
+        attach=_line(said.get("attach")),
+        filename=_line(said.get("filename")),
+        template=template,
+        priority_template=str(said.get("priority", "")) if template else "",
         sequence_id=_matching(SEQUENCE_ID, _line(said.get("sequence_id")), problems.SEQUENCE_ID_INVALID),
         keep=_keeps(said),
         qos=_qos(said.get("qos"), keep=_keeps(said)),
@@ -233,7 +239,11 @@ def _matching(pattern: re.Pattern[str], text: str, problem: Problem) -> str:
     return text
 
 
-def _priority(value: object) -> int:
+def priority_of(value: object) -> int:
+    """
+    :return: 1 to 5, or 0 if none was said.
+    :raises Refusal: 40007, that is none.
+    """
     if value is None or value == 0:  # ntfy's JSON object says 0 for "not set"
         return 0
     try:
@@ -279,6 +289,11 @@ def _retain(value: object) -> bool:
     if str(value).lower() not in TRUE | FALSE:
         raise Refusal(problems.RETAIN_INVALID)
     return _is_true(value)
+
+
+def _template(value: object) -> str:
+    text = _line(value)
+    return "" if text.lower() in FALSE else text
 
 
 def _ttl(value: object) -> int | None:

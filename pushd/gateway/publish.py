@@ -27,21 +27,23 @@ from pushd.broker.interfaces import Principal
 from pushd.broker.message import PushMark
 from pushd.broker.publication import Publication
 from pushd.gateway import problems
-from pushd.gateway.attachments import Attachments
+from pushd.gateway.composing import Composer, sequence_id
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.idempotency import Answers, Remember
 from pushd.gateway.messages import as_json, marked_as_json, message_line, new_id
-from pushd.gateway.parameters import SEQUENCE_ID, Parameters
+from pushd.gateway.parameters import Parameters
 from pushd.gateway.problems import OF_REASON_CODE, Refusal
-from pushd.gateway.pushes import Push, push_of_bytes, push_of_json, push_of_text
+from pushd.gateway.pushes import Push
 from pushd.gateway.request import GatewayRequest
-from pushd.gateway.topics import topic_of_segment, topic_of_segments
+from pushd.gateway.topics import topic_of_segment
 from pushd.mqtt.codes import ReasonCode
 
 # What stands behind a topic in a path.
 BY_GET = frozenset({b"publish", b"send", b"trigger"})
 CLEAR = frozenset({b"clear", b"read"})
+
+PLAIN = Composer()
 
 _ACCEPTED = frozenset({ReasonCode.SUCCESS, ReasonCode.NO_MATCHING_SUBSCRIBERS})
 
@@ -84,13 +86,13 @@ class PushDesk:
     What the push pages of all listeners share.
 
     :ivar sends_json: whether MQTT subscribers get message objects, unless a push says something else.
-    :ivar attachments: keeps files; ``None`` if there shall be none.
+    :ivar composer: makes pushes of requests.
     :ivar answers: gives a request that comes again the answer of the first; ``None``: each is the first.
     """
 
     sends_json: Callable[[], bool] = lambda: False
     answers: Answers | None = None
-    attachments: Attachments | None = None
+    composer: Composer = PLAIN
 
 
 class PushPage(Resource):
@@ -130,12 +132,23 @@ class PushPage(Resource):
 
     async def _publish(self, request: GatewayRequest) -> bytes:
         caller = await self._guard.identify(request)
-        push = read_push(request)
-        send = self._schedule if push.parameters.delay else self._send
         answers = self._desk.answers
         if answers is None or request.getHeader(b"idempotency-key") is None:
-            return await send(caller, push, None)
-        return await answers.of_request(request, caller, partial(send, caller, push))
+            return await self._push(request, caller, None)
+        return await answers.of_request(request, caller, partial(self._push, request, caller))
+
+    async def _push(self, request: GatewayRequest, caller: Caller, remember: Remember | None) -> bytes:
+        push, file = await self._desk.composer.compose(request, caller, self._due_at)
+        send = self._schedule if push.parameters.delay else self._send
+        try:
+            return await send(caller, push, remember)
+        except Refusal:
+            if file is not None:
+                self._desk.composer.forget(file)
+            raise
+
+    def _due_at(self, delay: str) -> float:
+        return self._delays.due_at(delay, self._now()) if delay else 0.0
 
     async def _send(self, caller: Caller, push: Push, remember: Remember | None) -> bytes:
         publication = self._publication(push, int(self._now()))
@@ -145,8 +158,7 @@ class PushPage(Resource):
 
     async def _schedule(self, caller: Caller, push: Push, remember: Remember | None) -> bytes:
         """As in ntfy, the time in the answer is that of the delivery."""
-        now = self._now()
-        due_at = self._delays.due_at(push.parameters.delay, now)
+        due_at, now = self._due_at(push.parameters.delay), self._now()
         publication = self._publication(push, int(due_at))
         assert publication.mark is not None
         answer, id = _answer(publication), publication.mark.id
@@ -156,8 +168,8 @@ class PushPage(Resource):
 
     async def _tell(self, request: GatewayRequest, event: str) -> bytes:
         caller = await self._guard.identify(request)
-        topic, sequence_id = topic_of_segment(request.segments[0]), _sequence_id(request.segments[1])
-        push = Push(topic, b"", Parameters(sequence_id=sequence_id))
+        topic = topic_of_segment(request.segments[0])
+        push = Push(topic, b"", Parameters(sequence_id=sequence_id(request.segments[1])))
         publication = push.publication(self._mark(push, int(self._now())))
         check_accepted(await self._publisher.tell(caller, publication, event))
         return _answer(publication, event)
@@ -208,35 +220,9 @@ def event_of(request: GatewayRequest) -> str | None:
     return None
 
 
-def read_push(request: GatewayRequest) -> Push:
-    """
-    :raises Refusal: it makes no sense.
-    """
-    headers, query, body = request.requestHeaders.getAllRawHeaders(), request.args, request.body
-    first, *others = request.segments
-    if first == b"v1" and others:
-        return push_of_bytes(topic_of_segments(others[1:]), body, headers, query)
-    if not first:
-        return push_of_json(body, headers, query)
-    push = push_of_text(topic_of_segment(first), body, headers, query)
-    if not others or request.method == b"GET":
-        return push
-    return replace(push, parameters=replace(push.parameters, sequence_id=_sequence_id(others[0])))
-
-
 def check_accepted(code: ReasonCode) -> None:
     """
     :raises Refusal: the broker did not take it.
     """
     if code not in _ACCEPTED:
         raise Refusal(OF_REASON_CODE.get(code, problems.INTERNAL_ERROR))
-
-
-def _sequence_id(segment: bytes) -> str:
-    """
-    :raises Refusal: 40000, it is none.
-    """
-    text = segment.decode("latin-1")
-    if not SEQUENCE_ID.fullmatch(text):
-        raise Refusal(problems.SEQUENCE_ID_INVALID)
-    return text

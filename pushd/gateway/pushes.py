@@ -1,14 +1,15 @@
 """
 From a request's parts to a push: which topic, which bytes, which parameters. Nothing here knows sockets.
 
-The bytes follow ntfy's rules: text is trimmed, an empty one becomes ``triggered``, and what is not text
-would be a file. UnifiedPush and ``/v1/publish`` carry bytes for programs: those arrive as they were sent,
-all of them or none (with ``retain``, none clears a topic's retained message, as in MQTT).
+The bytes follow ntfy's rules: text is trimmed, and what is not text is a file. UnifiedPush and
+``/v1/publish`` carry bytes for programs: those arrive as they were sent, all of them or none (with
+``retain``, none clears a topic's retained message, as in MQTT).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,16 +67,25 @@ _LISTS = frozenset({"tags", "actions"})
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What a caller asks to be published."""
+    """
+    What a caller asks to be published.
+
+    :ivar is_text: the payload is one; if it is empty, nothing was said.
+    :ivar is_file: the request's body is a file, and no message.
+    :ivar attachment: ntfy's object for a file that the message is about.
+    """
 
     topic: str
     payload: bytes
     parameters: Parameters
+    is_text: bool = False
+    is_file: bool = False
+    attachment: Mapping[str, object] | None = None
 
     def publication(self, mark: PushMark) -> Publication:
         """The same for the broker."""
         said = self.parameters
-        properties = properties_of(said) or None
+        properties = properties_of(said, self.attachment) or None
         return Publication(self.topic, self.payload, said.qos, said.retain, properties, said.ttl_s, mark)
 
 
@@ -83,7 +93,7 @@ def push_of_text(topic: str, body: bytes, headers: Headers, query: Query) -> Pus
     """
     ``POST /<topic>``.
 
-    :raises Refusal: 40014 if the body is not text; whatever `read_parameters` raises.
+    :raises Refusal: whatever `read_parameters` raises.
     """
     parameters = read_parameters(headers, query)
     if parameters.unifiedpush:
@@ -91,8 +101,10 @@ def push_of_text(topic: str, body: bytes, headers: Headers, query: Query) -> Pus
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        raise Refusal(problems.ATTACHMENTS_OFF) from None
-    return Push(topic, _text_payload(text, parameters), parameters)
+        return Push(topic, b"", parameters, is_file=True)
+    if parameters.filename and not parameters.attach:
+        return Push(topic, b"", parameters, is_file=True)
+    return Push(topic, _text_payload(text, parameters), parameters, is_text=True)
 
 
 def push_of_bytes(topic: str, body: bytes, headers: Headers, query: Query) -> Push:
@@ -118,11 +130,11 @@ def push_of_json(body: bytes, headers: Headers, query: Query) -> Push:
     payload = _text_payload(str(fields.get("message", "")), parameters)
     if len(payload) > MESSAGE_LIMIT_BYTES:
         raise Refusal(problems.MESSAGE_TOO_LARGE)
-    return Push(topic, payload, parameters)
+    return Push(topic, payload, parameters, is_text=True)
 
 
 def _text_payload(text: str, parameters: Parameters) -> bytes:
-    return text.strip().encode() or parameters.message.strip().encode() or EMPTY_MESSAGE
+    return text.strip().encode() or parameters.message.strip().encode()
 
 
 def _fields(body: bytes) -> dict[str, object]:

@@ -71,8 +71,8 @@ def make_site(
     push = PushPage(guard, publisher, now, delays, desk)
     root = Root(push, healthy, make_pages(guard))
     site = GatewaySite(root, reactor, connect_timeout_s, upgrades)
-    if desk.attachments is not None:
-        proxies, attachments = (reception or Reception()).proxies, desk.attachments
+    if desk.composer.attachments is not None:
+        proxies, attachments = (reception or Reception()).proxies, desk.composer.attachments
         site.uploads = attachments.uploads
         site.sender_of = lambda request: attachments.owner(
             None, proxies.address_of(request, peer_address(request.transport))

@@ -35,12 +35,15 @@ class Pushing:
     def desk(self) -> PushDesk:
         """Made when the first gateway asks: a broker without one needs none of it."""
         if self._desk is None:
+            from pushd.gateway.composing import Composer
             from pushd.gateway.idempotency import Answers
+            from pushd.gateway.own_address import OwnAddress
             from pushd.gateway.publish import PushDesk
 
+            address = OwnAddress(lambda: self._settings().base_url or "")
             self._desk = PushDesk(
+                composer=Composer(self._files.attachments, self._files.templates, address),
                 sends_json=lambda: self._settings().gateway_payload == "json",
                 answers=Answers(self._broker.notes, self._now, self._broker.store.barrier),
-                attachments=self._files.attachments,
             )
         return self._desk

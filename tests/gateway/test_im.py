@@ -43,7 +43,7 @@ class ImCase(SynchronousTestCase):
 
     def make_pages(self, guard: Guard) -> dict[bytes, IResource]:
         publisher = Publisher(self.rig.broker, self.rig.policy)
-        pages: Any = ImPages(guard, publisher, publisher, Streams(per_caller=2), lambda: NOW)
+        pages: Any = ImPages(guard, publisher, publisher, Streams(per_caller=lambda: 2), lambda: NOW)
         return {b"v1/im": Quoted(pages.app.resource())}
 
     def post(self, body: Any, target: str = TO_BEN, login: str = ADA) -> Any:

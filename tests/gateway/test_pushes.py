@@ -41,14 +41,17 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(push_of_text("t", b"", [], query).payload, b"said")
         self.assertEqual(push_of_text("t", b"body", [], query).payload, b"body")
 
-    def test_an_empty_message_is_triggered(self) -> None:
-        """A webhook that says nothing still says that it went off."""
-        self.assertEqual(push_of_text("t", b" \n", [], {}).payload, b"triggered")
+    def test_of_an_empty_text_nothing_is_left(self) -> None:
+        """What it becomes depends on what else there is."""
+        push = push_of_text("t", b" \n", [], {})
+        self.assertEqual((push.payload, push.is_text), (b"", True))
 
-    def test_what_is_not_text_would_be_a_file(self) -> None:
-        """40014: attachments are not enabled."""
-        error = self.assertRaises(Refusal, push_of_text, "t", b"\xff\xd8", [], {})
-        self.assertIs(error.problem, problems.ATTACHMENTS_OFF)
+    def test_what_is_not_text_is_a_file(self) -> None:
+        """So is what has a file's name, but not what tells of a file elsewhere."""
+        self.assertTrue(push_of_text("t", b"\xff\xd8", [], {}).is_file)
+        self.assertTrue(push_of_text("t", b"text", [], {b"filename": [b"a.txt"]}).is_file)
+        elsewhere = {b"filename": [b"a.txt"], b"attach": [b"https://example.com/a"]}
+        self.assertFalse(push_of_text("t", b"text", [], elsewhere).is_file)
 
     def test_unifiedpush_keeps_every_byte(self) -> None:
         """It is ciphertext: trimmed it would be garbage."""
@@ -80,7 +83,7 @@ class JsonTests(SynchronousTestCase):
     def test_headers_and_query_fill_in(self) -> None:
         """``?qos=`` works here, too."""
         push = push_of_json(b'{"topic":"t"}', [(b"X-Title", [b"T"])], {b"qos": [b"0"]})
-        self.assertEqual((push.payload, push.parameters.title), (b"triggered", "T"))
+        self.assertEqual((push.payload, push.parameters.title), (b"", "T"))
         self.assertIs(push.parameters.qos, QoS.AT_MOST_ONCE)
 
     def test_fields_nobody_knows_are_left_alone(self) -> None:
