@@ -29,9 +29,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pushd.broker.records import Note
+from pushd.gateway import problems
 from pushd.gateway.guards import Caller
 from pushd.gateway.parameters import ALIASES
-from pushd.gateway.problems import Problem, Refusal
+from pushd.gateway.problems import Refusal
 from pushd.gateway.request import GatewayRequest
 
 KEEP_S = 24 * 3600
@@ -50,10 +51,6 @@ Make: TypeAlias = "Callable[[Remember], Coroutine[Deferred[Any], Any, bytes]]"
 _KEY = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _DIGEST_BYTES = 32
 _PARAMETERS = frozenset(alias.encode("ascii") for aliases in ALIASES.values() for alias in aliases)
-
-KEY_INVALID = Problem(40000, "invalid request: Idempotency-Key must be 1 to 255 letters of ASCII")
-KEY_USED = Problem(42200, "Idempotency-Key was used for another request")
-NO_ROOM_FOR_KEY = Problem(50700, "insufficient storage: too many answers are kept for Idempotency-Keys")
 
 
 class Notes(Protocol):
@@ -130,7 +127,7 @@ class Answers:
         :param part: of a request that has several answers, which one.
         """
         if not _KEY.fullmatch(key):
-            raise Refusal(KEY_INVALID)
+            raise Refusal(problems.IDEMPOTENCY_KEY_INVALID)
         whose = _short(caller.encode("utf-8", "surrogatepass"))
         name = f"{whose}:{_short(b'%d %s' % (part, key))}"
         running = self._running.get(name)
@@ -178,9 +175,9 @@ class Answers:
             self._forget_first(kept)
         others = len(self._running)  # they are about to be kept
         if len(kept) + others >= self._max_answers or self._all_bytes >= self._max_bytes:
-            raise Refusal(NO_ROOM_FOR_KEY)
+            raise Refusal(problems.NO_ROOM_FOR_KEY)
         if SHARE * self._count[whose] >= self._max_answers or SHARE * self._bytes[whose] >= self._max_bytes:
-            raise Refusal(NO_ROOM_FOR_KEY)
+            raise Refusal(problems.NO_ROOM_FOR_KEY)
 
     def _all_kept(self) -> deque[_Kept]:
         """With those of the last process, which are there by the time that anybody asks."""
@@ -222,7 +219,7 @@ def digest_of(request: GatewayRequest) -> bytes:
         if name.lower() in _PARAMETERS
     )
     said = [part for name, values in headers for part in (name, *values)]
-    for part in (request.method, request.uri, request.body, *said):
+    for part in (request.method, request.uri, request.fingerprint, *said):
         digest.update(b"%d:" % len(part))
         digest.update(part)
     return digest.digest()
@@ -230,7 +227,7 @@ def digest_of(request: GatewayRequest) -> bytes:
 
 def _check_same(digest: bytes, first: bytes) -> None:
     if digest != first:
-        raise Refusal(KEY_USED)
+        raise Refusal(problems.IDEMPOTENCY_KEY_USED)
 
 
 def who(request: GatewayRequest, caller: Caller) -> str:

@@ -114,6 +114,11 @@ class GatewayRequest(Request):
             raise Refusal(problems.MESSAGE_TOO_LARGE)
         return self.content.getvalue()
 
+    @property
+    def fingerprint(self) -> bytes:
+        """Something that is the same for the same body only."""
+        return self.content.getvalue() if self.upload is None else self.upload.digest
+
     def argument(self, name: bytes) -> bytes:
         """The first value of `name` in the query, percent-decoded; empty if there is none."""
         values: list[bytes] = self.args.get(name, [b""])

@@ -17,6 +17,7 @@ import secrets
 import string
 from collections import Counter
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
@@ -191,6 +192,7 @@ class Upload:
         self.owner = owner
         self.size = 0
         self.head = b""
+        self._hash = sha256()
         self._collected = bytearray()
         self._last: Deferred[Any] = succeed(None)  # fires when what was asked of the disk is done
         self._writing_bytes = 0
@@ -202,6 +204,11 @@ class Upload:
     def cost(self) -> int:
         """What it takes of the `Room`."""
         return self.size + ENTRY_BYTES
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of what has come."""
+        return self._hash.digest()
 
     def write(self, data: bytes) -> None:
         """
@@ -229,6 +236,7 @@ class Upload:
     def _count(self, data: bytes) -> None:
         steps = self.size // STEP_BYTES
         self.size += len(data)
+        self._hash.update(data)
         if len(self.head) < HEAD_BYTES:
             self.head += data[: HEAD_BYTES - len(self.head)]
         if self._reading is not None and self.size // STEP_BYTES > steps:

@@ -127,6 +127,17 @@ class UploadTests(SynchronousTestCase):
             upload.write(piece)
         self.assertEqual(upload.head, b"ab" + b"c" * (HEAD_BYTES - 2))
 
+    def test_two_of_the_same_have_the_same_digest(self) -> None:
+        """However they came; others have others."""
+        digests = []
+        for pieces in ((b"ab", b"c"), (b"abc",), (b"abd",)):
+            upload = self.uploads.begin("ada")
+            for piece in pieces:
+                upload.write(piece)
+            digests.append(upload.digest)
+        self.assertEqual(digests[0], digests[1])
+        self.assertNotEqual(digests[1], digests[2])
+
     def test_nobody_can_read_it_but_us(self) -> None:
         """Whatever the umask."""
         upload = self.uploads.begin("ada")
