@@ -49,11 +49,10 @@ from pushd.gateway.idempotency import Answers, Remember, forget, key_of, who
 from pushd.gateway.messages import marked_as_json, message_object, new_id, to_json
 from pushd.gateway.openapi import EVENTS, described, integer, listed, or_null, record, text
 from pushd.gateway.pages import json_answer, json_app, page_limit, path_text
-from pushd.gateway.problems import Problem, Refusal
+from pushd.gateway.problems import Refusal
 from pushd.gateway.publish import check_accepted
 from pushd.gateway.push_request import SCHEMA, PushRequest, read_batch, read_json, read_push_request
 from pushd.gateway.receipts import (
-    PUSH_NOT_FOUND,
     ReceiptReader,
     Receipts,
     after_of,
@@ -72,7 +71,6 @@ DELAYS = DelayRange(1, 30 * 86_400)
 # Of a batch, before others are served: about 5 ms.
 SLICE = 20
 
-WAIT_FOR_LATER = Problem(40000, "invalid request: nobody can wait for what is delivered later")
 
 log = Logger()
 
@@ -248,7 +246,7 @@ class PushApiPages:
         said, wait_s = read_json(request.body), wait_of(request)
         wanted = read_push_request(said)
         if wait_s and wanted.deliver_at:
-            raise Refusal(WAIT_FOR_LATER)
+            raise Refusal(problems.WAIT_FOR_LATER)
         if wait_s:
             wanted = replace(wanted, receipt=True)
         make = partial(self._push, caller, wanted, said)
@@ -345,7 +343,7 @@ class PushApiPages:
 
     def _not_yet(self, caller: Caller, later: Later) -> dict[str, Any]:
         if not self._receipts.may_read(caller, later.username or ""):
-            raise Refusal(PUSH_NOT_FOUND)
+            raise Refusal(problems.PUSH_NOT_FOUND)
         shown = {"id": later.id, "time": int(later.due_at), "scheduled": True, "complete": False}
         return {**shown, "counts": {}, "devices": [], "next": None}
 

@@ -115,26 +115,6 @@ _PARAMETERS = (
 _COLLAPSE_KEY = re.compile(r"[^\x00-\x1f\x7f]+")
 _SHOWN_NAME = re.compile(r"[-_A-Za-z0-9]{1,32}")
 
-BODY_INVALID = Problem(40024, "invalid request: body must be a JSON object")
-NO_TARGETS = Problem(40000, "invalid request: targets must name topics, users or clients, or say all")
-TOO_MANY_TARGETS = Problem(40000, f"invalid request: more than {MAX_TARGETS} targets")
-ALL_INVALID = Problem(40000, "invalid request: targets.all must be true or false")
-TOPIC_MISSING = Problem(40000, "invalid request: topic is missing: users, clients and all get it on one")
-TOPIC_UNUSED = Problem(40000, "invalid request: topic is for users, clients and all; topics are their own")
-PAYLOAD_INVALID = Problem(40000, "invalid request: either message or payload_base64")
-BASE64_INVALID = Problem(40000, "invalid request: payload_base64 is no base64")
-PROPERTIES_INVALID = Problem(
-    40000, f"invalid request: properties must be at most {MAX_PROPERTIES} names with texts"
-)
-PROPERTY_IS_FIELD = Problem(40000, "invalid request: properties must not be named as fields are")
-PROPERTIES_TOO_LARGE = Problem(
-    40000, f"invalid request: title, tags, properties and so on take more than {MAX_PROPERTIES_BYTES} bytes"
-)
-COLLAPSE_KEY_INVALID = Problem(
-    40000, f"invalid request: collapse_key must be 1 to {MAX_COLLAPSE_KEY_LETTERS} letters of one line"
-)
-RETAIN_WITHOUT_TOPIC = Problem(40000, "invalid request: retain is for topics without wildcards alone")
-
 
 @dataclass(frozen=True, slots=True)
 class PushRequest:
@@ -178,7 +158,7 @@ def read_json(body: bytes) -> Any:
         if "\\ud" in text.lower():  # an escape may spell a lone surrogate
             json.dumps(loaded, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise Refusal(BODY_INVALID) from None
+        raise Refusal(problems.PUSH_INVALID) from None
     return loaded
 
 
@@ -188,7 +168,7 @@ def read_push_request(fields: Any) -> PushRequest:
     :raises Refusal: 40000, 40024, and what parameters are refused with: `read_parameters`, `check_topic`.
     """
     if not isinstance(fields, dict):
-        raise Refusal(BODY_INVALID)
+        raise Refusal(problems.PUSH_INVALID)
     _check_fields(fields)
     said = {name: value for name, value in fields.items() if value is not None}
     targets = _targets(said)
@@ -236,14 +216,14 @@ def _targets(said: Fields) -> Targets:
         raise Refusal(_unknown(name, "targets."))
     lists = [_names(name, named.get(name)) for name in _TARGETS]
     if sum(map(len, lists)) > MAX_TARGETS:
-        raise Refusal(TOO_MANY_TARGETS)
+        raise Refusal(problems.TOO_MANY_TARGETS)
     everybody = named.get("all")
     if everybody is not None and not isinstance(everybody, bool):
-        raise Refusal(ALL_INVALID)
+        raise Refusal(problems.ALL_TARGETS_INVALID)
     topics, users, clients = lists
     targets = Targets(topics, users, clients, everybody is True)
     if targets == Targets():
-        raise Refusal(NO_TARGETS)
+        raise Refusal(problems.NO_TARGETS)
     for filter in targets.topics:
         if filter.startswith("$") or not is_valid_filter(filter):
             raise Refusal(problems.TOPIC_INVALID)
@@ -271,10 +251,10 @@ def has_wildcard(topic: str) -> bool:
 def _topic(said: Fields, targets: Targets) -> str:
     if not targets.direct:
         if "targets" in said and "topic" in said:
-            raise Refusal(TOPIC_UNUSED)
+            raise Refusal(problems.TOPIC_UNUSED)
         return targets.topics[0] if len(targets.topics) == 1 and not has_wildcard(targets.topics[0]) else ""
     if "topic" not in said:
-        raise Refusal(TOPIC_MISSING)
+        raise Refusal(problems.TOPIC_MISSING)
     return check_topic(said["topic"])
 
 
@@ -284,14 +264,14 @@ def _topic(said: Fields, targets: Targets) -> str:
 def _payload(said: Fields) -> bytes:
     """Byte for byte, also none at all: with "retain" that clears a topic, as in MQTT."""
     if ("message" in said) == ("payload_base64" in said):
-        raise Refusal(PAYLOAD_INVALID)
+        raise Refusal(problems.PAYLOAD_INVALID)
     if "message" in said:
         payload: bytes = said["message"].encode()
     else:
         try:
             payload = base64.b64decode(said["payload_base64"], validate=True)
         except (binascii.Error, ValueError):  # the latter for letters that are not ASCII
-            raise Refusal(BASE64_INVALID) from None
+            raise Refusal(problems.BASE64_INVALID) from None
     if len(payload) > MESSAGE_LIMIT_BYTES:
         raise Refusal(problems.MESSAGE_TOO_LARGE)
     return payload
@@ -307,12 +287,12 @@ def _parameters(said: Fields) -> Parameters:
 
 def _pairs(properties: Fields) -> tuple[tuple[str, str], ...]:
     if len(properties) > MAX_PROPERTIES:
-        raise Refusal(PROPERTIES_INVALID)
+        raise Refusal(problems.PROPERTIES_INVALID)
     for name, value in properties.items():
         if name in _TYPES:
-            raise Refusal(PROPERTY_IS_FIELD)
+            raise Refusal(problems.PROPERTY_IS_FIELD)
         if not _is_name(name) or not isinstance(value, str) or text_fault(value) is not None:
-            raise Refusal(PROPERTIES_INVALID)
+            raise Refusal(problems.PROPERTIES_INVALID)
     return tuple(properties.items())
 
 
@@ -321,7 +301,7 @@ def _collapse_key(said: Fields) -> str:
     if key is None:
         return ""
     if len(key) > MAX_COLLAPSE_KEY_LETTERS or not _COLLAPSE_KEY.fullmatch(key):
-        raise Refusal(COLLAPSE_KEY_INVALID)
+        raise Refusal(problems.COLLAPSE_KEY_INVALID)
     return key
 
 
@@ -330,10 +310,10 @@ def _check_whole(request: PushRequest) -> None:
     properties = request.publication(PushMark("", 0)).properties or {}
     pairs: Any = properties.get(PropertyId.USER_PROPERTY, ())
     if sum(len(text.encode()) for pair in pairs for text in pair) > MAX_PROPERTIES_BYTES:
-        raise Refusal(PROPERTIES_TOO_LARGE)
+        raise Refusal(problems.PROPERTIES_TOO_LARGE)
     targets = request.targets
     if request.parameters.retain and (targets.direct or any(map(has_wildcard, targets.topics))):
-        raise Refusal(RETAIN_WITHOUT_TOPIC)
+        raise Refusal(problems.RETAIN_WITHOUT_TOPIC)
 
 
 # A batch
@@ -341,10 +321,6 @@ def _check_whole(request: PushRequest) -> None:
 MAX_BATCH = 1000
 # In all of a batch: what one push may have ten times over.
 MAX_BATCH_TARGETS = 10 * MAX_TARGETS
-
-BATCH_INVALID = Problem(40024, 'invalid request: body must be a list of pushes, or {"pushes": [...]}')
-BATCH_TOO_LONG = Problem(40000, f"invalid request: more than {MAX_BATCH} pushes")
-BATCH_TARGETS = Problem(40000, f"invalid request: more than {MAX_BATCH_TARGETS} targets in a batch")
 
 
 def read_batch(body: bytes) -> list[Any]:
@@ -355,11 +331,11 @@ def read_batch(body: bytes) -> list[Any]:
     loaded = read_json(body)
     pushes = loaded.get("pushes") if isinstance(loaded, dict) and loaded.keys() == {"pushes"} else loaded
     if not isinstance(pushes, list):
-        raise Refusal(BATCH_INVALID)
+        raise Refusal(problems.BATCH_INVALID)
     if len(pushes) > MAX_BATCH:
-        raise Refusal(BATCH_TOO_LONG)
+        raise Refusal(problems.BATCH_TOO_LONG)
     if sum(map(_target_count, pushes)) > MAX_BATCH_TARGETS:
-        raise Refusal(BATCH_TARGETS)
+        raise Refusal(problems.TOO_MANY_BATCH_TARGETS)
     return pushes
 
 

@@ -25,19 +25,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from pushd.broker.receipts import Change, Device, Receipt, State
+from pushd.gateway import problems
 from pushd.gateway.events import EventStream
 from pushd.gateway.guards import Caller, Guard
-from pushd.gateway.problems import Problem, Refusal
+from pushd.gateway.problems import Refusal
 from pushd.gateway.request import GatewayRequest
 
 MAX_WAIT_S = 60
 
 _WAIT = re.compile(rb"([0-9]{1,3})(s|m)?")
 _AFTER = re.compile(rb"[0-9]{1,9}")
-
-PUSH_NOT_FOUND = Problem(40400, "push not found")
-WAIT_INVALID = Problem(40000, f"invalid request: wait must be 0s to {MAX_WAIT_S}s")
-AFTER_INVALID = Problem(40000, "invalid request: after must be what next was")
 
 
 class Receipts(Protocol):
@@ -70,7 +67,7 @@ class ReceiptReader:
         """
         receipt = await self._receipts.read(id)
         if receipt is None or not self.may_read(caller, receipt.owner):
-            raise Refusal(PUSH_NOT_FOUND)
+            raise Refusal(problems.PUSH_NOT_FOUND)
         return receipt
 
     def may_read(self, caller: Caller, owner: str) -> bool:
@@ -164,7 +161,7 @@ def summary(receipt: Receipt) -> dict[str, Any]:
         "time": int(receipt.created_at),
         "expires": int(receipt.until),
         "complete": receipt.complete,
-        "counts": {state.value: counts[state] for state in State},
+        "counts": {state.value: counts.get(state, 0) for state in State},
     }
 
 
@@ -184,7 +181,7 @@ def wait_of(request: GatewayRequest) -> float:
     found = _WAIT.fullmatch(said)
     wait_s = -1 if found is None else int(found[1]) * (60 if found[2] == b"m" else 1)
     if not 0 <= wait_s <= MAX_WAIT_S:
-        raise Refusal(WAIT_INVALID)
+        raise Refusal(problems.WAIT_INVALID)
     return float(wait_s)
 
 
@@ -196,5 +193,5 @@ def after_of(request: GatewayRequest) -> int:
     """
     said = request.argument(b"after")
     if said and not _AFTER.fullmatch(said):
-        raise Refusal(AFTER_INVALID)
+        raise Refusal(problems.AFTER_INVALID)
     return int(said or b"0")

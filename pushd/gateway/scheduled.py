@@ -29,11 +29,12 @@ from twisted.logger import Logger
 
 from pushd.broker.message import Message
 from pushd.broker.records import MessageScheduled, Note
+from pushd.gateway import problems
 from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.messages import message_object
 from pushd.gateway.openapi import described, integer, listed, or_null, record, text
 from pushd.gateway.pages import json_answer, json_app, page_limit, path_text
-from pushd.gateway.problems import Problem, Refusal
+from pushd.gateway.problems import Refusal
 from pushd.gateway.request import GatewayRequest
 from pushd.mqtt.codes import ReasonCode
 
@@ -50,9 +51,6 @@ AT_ONCE = 50
 # Refusals that may be over in a while; any other is the end.
 _PASSING = frozenset({ReasonCode.QUOTA_EXCEEDED, ReasonCode.SERVER_BUSY, ReasonCode.SERVER_UNAVAILABLE})
 
-SCHEDULED_NOT_FOUND = Problem(40400, "scheduled message not found")
-NO_ROOM_FOR_LATER = Problem(50700, "insufficient storage: too many messages are scheduled")
-AFTER_INVALID = Problem(40000, "invalid request: after must be what next was")
 
 log = Logger()
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -143,7 +141,7 @@ class Postponed:
         value = later.to_note()
         full = len(self._waiting) >= MAX_POSTPONED or self._bytes + len(value) > MAX_POSTPONED_BYTES
         if full or not self._notes.set(KIND, later.id, value, int(later.due_at) + GIVE_UP_S + 1):
-            raise Refusal(NO_ROOM_FOR_LATER)
+            raise Refusal(problems.NO_ROOM_FOR_LATER)
         self._put(later, len(value))
 
     def cancel(self, id: str) -> bool:
@@ -317,7 +315,7 @@ class ScheduledPages:
         later, scheduled = self._postponed.get(id), self._schedule.get(id)
         row = _row_of_later(later) if later else self._row_of_message(scheduled) if scheduled else None
         if row is None or not (self._may_see(caller, row) or _both_without_name(caller, row)):
-            raise Refusal(SCHEDULED_NOT_FOUND)
+            raise Refusal(problems.SCHEDULED_NOT_FOUND)
         return row
 
     def _row_of_message(self, scheduled: MessageScheduled) -> _Row:
@@ -326,8 +324,12 @@ class ScheduledPages:
         return _Row(round(self._unix(scheduled.due_at), 3), scheduled.id, username, scheduled.message)
 
     def _may_see(self, caller: Caller, row: _Row) -> bool:
-        """In a list, what was sent without a name is for administrators: nobody knows whose it is."""
-        return (row.username is not None and row.username == caller.username) or self._guard.is_admin(caller)
+        """
+        In a list, what was sent without a name is for administrators: nobody knows whose it is. A token that
+        is for some topics sees nothing of what its user has sent otherwise.
+        """
+        own = row.username is not None and row.username == caller.username and caller.scope.is_whole
+        return own or self._guard.is_admin(caller)
 
     async def _first(self, caller: Caller, count: int, after: tuple[float, str]) -> list[_Row]:
         """The first so many behind `after`, looked for in slices: there may be 100 000."""
@@ -374,5 +376,5 @@ def _after(request: GatewayRequest) -> tuple[float, str]:
         return 0.0, ""
     found = _AFTER.fullmatch(said)
     if found is None:
-        raise Refusal(AFTER_INVALID)
+        raise Refusal(problems.AFTER_INVALID)
     return float(found[1]), found[2]

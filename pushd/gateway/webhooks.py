@@ -36,8 +36,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from pushd.broker.records import Note
+from pushd.gateway import problems
 from pushd.gateway.outbound import Answer, NoAnswer, NotAllowed, Target
-from pushd.gateway.problems import Problem, Refusal
+from pushd.gateway.problems import Refusal
 
 KIND = "webhook"
 
@@ -50,9 +51,6 @@ BACK_OFF_S = (5.0, 30.0, 120.0, 600.0, 1800.0, 7200.0, 21_600.0)
 # So long before its receipt is forgotten a push that is not at its end is told of as it is.
 LAST_CALL_S = 60.0
 
-WEBHOOKS_OFF = Problem(40000, "invalid request: webhooks are not enabled (webhook_secret)")
-WEBHOOK_INVALID = Problem(40000, "invalid request: webhook must be an https URL of a public address")
-NO_ROOM_FOR_WEBHOOK = Problem(50700, "insufficient storage: too many webhooks wait")
 
 log = Logger()
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -132,13 +130,13 @@ class Webhooks:
         :raises Refusal: a push with this webhook cannot be taken.
         """
         if self._secret() is None:
-            raise Refusal(WEBHOOKS_OFF)
+            raise Refusal(problems.WEBHOOKS_OFF)
         try:
             self._sender.read(url)
         except NotAllowed:
-            raise Refusal(WEBHOOK_INVALID) from None
+            raise Refusal(problems.WEBHOOK_INVALID) from None
         if len(self._hooks) >= MAX_WAITING:
-            raise Refusal(NO_ROOM_FOR_WEBHOOK)
+            raise Refusal(problems.NO_ROOM_FOR_WEBHOOK)
 
     def expect(self, id: str, url: str, until: float) -> None:
         """

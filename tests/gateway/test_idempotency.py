@@ -12,11 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.notes import Notes
 from pushd.broker.wheel import TimingWheel
+from pushd.gateway import problems
 from pushd.gateway.idempotency import (
     KEEP_S,
-    KEY_INVALID,
-    KEY_USED,
-    NO_ROOM_FOR_KEY,
     Answers,
     Remember,
 )
@@ -88,10 +86,10 @@ class AnswersTests(SynchronousTestCase):
         """That is a mistake, and said so, also while the first is being answered."""
         self.until = Deferred()
         first = self.ask()
-        self.assertIs(self.refused(self.ask(digest=OTHER)), KEY_USED)
+        self.assertIs(self.refused(self.ask(digest=OTHER)), problems.IDEMPOTENCY_KEY_USED)
         self.until.callback(None)
         self.successResultOf(first)
-        self.assertIs(self.refused(self.ask(digest=OTHER)), KEY_USED)
+        self.assertIs(self.refused(self.ask(digest=OTHER)), problems.IDEMPOTENCY_KEY_USED)
 
     def test_waits_for_the_first(self) -> None:
         """A repetition in the meantime gets the same answer, at the same time."""
@@ -134,7 +132,7 @@ class AnswersTests(SynchronousTestCase):
         self.answers = self.make_answers(max_answers=2)
         self.successResultOf(self.ask(caller="ada"))
         self.successResultOf(self.ask(caller="ben"))
-        self.assertIs(self.refused(self.ask(caller="cy")), NO_ROOM_FOR_KEY)
+        self.assertIs(self.refused(self.ask(caller="cy")), problems.NO_ROOM_FOR_KEY)
         self.assertEqual(self.successResultOf(self.ask(caller="ada")), b"answer 1")
         self.clock.advance(KEEP_S + 1)
         self.successResultOf(self.ask(caller="cy"))
@@ -143,7 +141,7 @@ class AnswersTests(SynchronousTestCase):
         """So does how long the answers are."""
         self.answers = self.make_answers(max_bytes=40)
         self.successResultOf(self.ask(caller="ada"))
-        self.assertIs(self.refused(self.ask(caller="ben", key=b"l")), NO_ROOM_FOR_KEY)
+        self.assertIs(self.refused(self.ask(caller="ben", key=b"l")), problems.NO_ROOM_FOR_KEY)
 
     def test_one_caller_has_a_share(self) -> None:
         """Who uses a new key each time leaves room for others, also after a restart."""
@@ -151,11 +149,11 @@ class AnswersTests(SynchronousTestCase):
         for key in (b"a", b"b"):
             self.successResultOf(self.ask(key))
         self.answers = self.make_answers(max_answers=8)
-        self.assertIs(self.refused(self.ask(b"c")), NO_ROOM_FOR_KEY)
+        self.assertIs(self.refused(self.ask(b"c")), problems.NO_ROOM_FOR_KEY)
         self.successResultOf(self.ask(b"c", caller="ben"))
 
     def test_keys_that_are_none(self) -> None:
         """Something to see, and not too long."""
         for key in (b"", b"a" * 256, b" a", b"a\tb", b"\xe4", b"a\x7f"):
-            self.assertIs(self.refused(self.ask(key)), KEY_INVALID, key)
+            self.assertIs(self.refused(self.ask(key)), problems.IDEMPOTENCY_KEY_INVALID, key)
         self.successResultOf(self.ask(b"a" * 255))

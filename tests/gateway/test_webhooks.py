@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.notes import Notes
 from pushd.broker.wheel import TimingWheel
-from pushd.gateway import webhooks
+from pushd.gateway import problems, webhooks
 from pushd.gateway.outbound import NoAnswer, NotAllowed
 from pushd.gateway.problems import Refusal
 from pushd.gateway.webhooks import BACK_OFF_S, KIND, LAST_CALL_S, Webhooks, signature
@@ -187,18 +187,18 @@ class CheckTests(WebhookCase):
     def test_without_a_secret(self) -> None:
         """Nobody could tell that it is from us."""
         self.secret = None
-        self.assertIs(self.refused(), webhooks.WEBHOOKS_OFF)
+        self.assertIs(self.refused(), problems.WEBHOOKS_OFF)
 
     def test_private(self) -> None:
         """Neither http nor this machine."""
         for url in ("http://hooks.example/", "https://127.0.0.1/", "x"):
-            self.assertIs(self.refused(url), webhooks.WEBHOOK_INVALID)
+            self.assertIs(self.refused(url), problems.WEBHOOK_INVALID)
 
     def test_too_many(self) -> None:
         """There is an end to what waits."""
         self.patch(webhooks, "MAX_WAITING", 1)
         self.hooks.expect("p1", HOOK, self.clock.seconds() + DAY_S)
-        self.assertIs(self.refused(), webhooks.NO_ROOM_FOR_WEBHOOK)
+        self.assertIs(self.refused(), problems.NO_ROOM_FOR_WEBHOOK)
 
     def test_log_shows_no_secrets(self) -> None:
         """Of a URL the log has only the host."""
