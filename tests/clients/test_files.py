@@ -23,6 +23,12 @@ listener {http} 127.0.0.1
 protocol http
 allow_anonymous true
 
+listener {https} 127.0.0.1
+protocol http
+allow_anonymous true
+certfile certs/server.crt
+keyfile certs/server.key
+
 persistence true
 persistence_location data
 attachment_cache_dir files
@@ -66,6 +72,16 @@ class FileTests(BrokerTestCase):
         subscriber.until("You received a file: photo.bin")
         self.assertEqual(self.curl(self.path_of(message["attachment"]), "-o", "back.bin").status, 200)
         self.assertEqual(Path(self.directory, "back.bin").read_bytes(), content)
+
+    def test_with_tls(self) -> None:
+        """The address that is handed out has it, too; both ways the disk and the reader set the pace."""
+        content = self.write("secret", 1_900_000)
+        trusting = ("--cacert", "certs/ca.crt", "--limit-rate", "20M")
+        answer = self.curl("/secrets", *trusting, "-T", "secret", port="https", scheme="https")
+        url = told(answer)["attachment"]["url"]
+        self.assertTrue(url.startswith(f"https://localhost:{self.broker.port('https')}/file/"), url)
+        self.assertEqual(curl(url, *trusting, "-o", "told", directory=self.directory).status, 200)
+        self.assertEqual(Path(self.directory, "told").read_bytes(), content)
 
     def test_in_chunks_and_in_parts(self) -> None:
         """With a length that nobody knows before; and fetched from the middle on."""
