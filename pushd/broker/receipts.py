@@ -240,6 +240,7 @@ class Receipts:
         return count
 
     def _device(self, session: Session, message: Message) -> Device | None:
+        """:return: the device that is meant, a new one if need be; ``None`` if nobody wants to know."""
         if message.push is None or not message.push.receipt:
             return None
         receipt = self._receipts.get(message.push.id)
@@ -247,7 +248,11 @@ class Receipts:
             return None  # it was forgotten
         key = session.client_id, message.topic
         device = receipt.devices.get(key)
-        return self._add(receipt, *key) if device is None else device
+        if device is not None:
+            return None if device.state is State.ACKNOWLEDGED else device  # that is for ever
+        if receipt.settled and message.shared is None:
+            return None  # it was retained, and somebody has subscribed to it later
+        return self._add(receipt, *key)
 
     def _add(self, receipt: Receipt, client_id: str, topic: str) -> Device:
         device = Device(receipt, len(receipt.devices), client_id, topic)

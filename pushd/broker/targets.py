@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pushd.broker.session import Session
 
 # What one push takes of a turn of the reactor before others are served.
-SLICE_S = 0.004
+SLICE_S = 0.003
 
 # To how many topic names one push is published at most; whoever means more sessions than that says ``all``.
 MAX_NAMES = 10_000
@@ -85,7 +85,8 @@ class Outcome:
     :ivar code: ``SUCCESS``; ``NO_MATCHING_SUBSCRIBERS`` if it reached nobody; or why it was refused: as
         `Broker.publish` says. ``QUOTA_EXCEEDED`` is also for the full queue of the one session that it was
         for, for a receipt of more devices than there is room for, and for too many topic names.
-    :ivar sessions: how many it reached; those who listen without being an MQTT client are none.
+    :ivar sessions: how many it was handed to, whether they took it or not; those who listen without being an
+        MQTT client are none.
     :ivar sent: copies that were sent at once,
     :ivar queued: that wait for their session,
     :ivar refused: and that sessions did not take, by reason (`pushd.broker.receipts.Device.reason`).
@@ -217,7 +218,10 @@ class _Push:
         """Whether the caller may publish to this topic, and what becomes of the message by plugins."""
         publication = replace(self._publication, topic=topic)
         message = publication.message(mount_point, self._broker.wheel.seconds())
-        return await self._broker.judge(self._policy, self._principal, message)
+        decision = await self._broker.judge(self._policy, self._principal, message)
+        if isinstance(decision, Message):
+            decision.push = self._mark  # a plugin may have made another message of it
+        return decision
 
     async def _expanded(self) -> list[Message]:
         """The messages for topics with wildcards, but for those that the caller may not publish."""

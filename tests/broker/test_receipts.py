@@ -141,6 +141,22 @@ class EndsTests(PushCase):
         assert self.state("ada") == "refused session_ended"
         assert not self.broker.receipts.released
 
+    def test_retained(self) -> None:
+        """Who subscribes later to what a push has retained is no device of it."""
+        self.push(b"x", Targets(topics=("t",)), retain=True)
+        self.sue.subscribe("t", qos=1)
+        assert acknowledge(self.sue) == [b"x"]
+        assert self.receipt().devices == {}
+
+    def test_acknowledged_for_ever(self) -> None:
+        """A device that has acknowledged it may be sent it again, as what is retained: that changes nothing."""
+        self.sue.subscribe("t", qos=1)
+        self.push(b"x", Targets(topics=("t",)), retain=True)
+        acknowledge(self.sue)
+        self.sue.subscribe("t", qos=1)
+        assert self.state("sue", topic="t") == "acknowledged"
+        assert acknowledge(self.sue) == [b"x"]
+
     def test_clean_start(self) -> None:
         """A kept session that is thrown away ends what waited for it."""
         self.bob.drop()

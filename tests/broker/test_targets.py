@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker import targets as targets_module
+from pushd.broker.hooks import Hooks
 from pushd.broker.interfaces import Access, Verdict
 from pushd.broker.limits import Limits
-from pushd.broker.message import PushMark
+from pushd.broker.message import Message, PushMark
 from pushd.broker.policy import Policy
 from pushd.broker.publication import Publication
 from pushd.broker.session import Session
@@ -118,6 +119,16 @@ class PermissionTests(PushCase):
         """What is no topic name is refused, whichever way it is meant."""
         for topic, targets in (("a/+", ALL), ("", ALL), ("t", Targets(topics=("a/#/b",)))):
             assert self.code_of(b"", targets, topic=topic) is ReasonCode.TOPIC_NAME_INVALID
+
+    def test_plugin(self) -> None:
+        """A plugin may have something else said, or nothing."""
+        answers = [Message("news", b"else", 1), ReasonCode.QUOTA_EXCEEDED]
+        self.rig.policy.hooks = Hooks(publish=lambda principal, message: answers[-1])
+        assert self.code_of(b"hi", ALL) is ReasonCode.QUOTA_EXCEEDED
+        answers.pop()
+        assert self.push(b"hi", ALL).sessions == 4
+        assert payloads(self.ada) == [b"else"]
+        assert self.state("ada") == "sent"
 
     def test_verdict_that_takes_its_time(self) -> None:
         """Nothing is handed out before the access rules have spoken."""
