@@ -160,7 +160,10 @@ class Webhooks:
         """Take up what the last process left."""
         for note in self._notes.of_kind(KIND):
             url, body, attempts, due_at = json.loads(note.value)
-            self._put(Hook(note.key, url, body, attempts, due_at))
+            hook = Hook(note.key, url, body, attempts, due_at)
+            self._put(hook)
+            if hook.body is None and self._is_over(hook):  # and the last process did not come to tell it
+                self._tell(hook)
 
     def stop(self) -> None:
         """Nothing more is sent: the next process goes on."""
@@ -170,6 +173,10 @@ class Webhooks:
         self._hooks.clear()
 
     # What is to be told
+
+    def _is_over(self, hook: Hook) -> bool:
+        told = self._look(hook.id)
+        return told is None or bool(told["complete"])
 
     def _tell(self, hook: Hook) -> None:
         told = self._look(hook.id)

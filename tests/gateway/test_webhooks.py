@@ -167,10 +167,18 @@ class AgainTests(WebhookCase):
 
     def test_restart_before_the_end(self) -> None:
         """What is waited for is not forgotten."""
+        self.ends["p1"]["complete"] = False
         self.hooks.expect("p1", HOOK, self.clock.seconds() + DAY_S)
         self.restart()
+        self.assertEqual(self.outside.asked, [])
         self.hooks.complete("p1")
         self.clock.advance(0)
+        self.assertEqual(len(self.outside.asked), 1)
+
+    def test_end_during_a_restart(self) -> None:
+        """An end that the last process did not come to tell is told by the next."""
+        self.hooks.expect("p1", HOOK, self.clock.seconds() + DAY_S)
+        self.restart()
         self.assertEqual(len(self.outside.asked), 1)
 
 
