@@ -71,7 +71,6 @@ DELAYS = DelayRange(1, 30 * 86_400)
 # Of a batch, before others are served: about 5 ms.
 SLICE = 20
 
-
 log = Logger()
 
 
@@ -111,6 +110,7 @@ class PushOffice:
     :ivar postponed: what is to be sent later.
     :ivar now: Unix seconds.
     :ivar durable: fires when all that was recorded until now is.
+    :ivar can_store: whether that can be expected to happen soon.
     :ivar soon: calls something when others have been served.
     :ivar sends_json: whether MQTT subscribers get message objects, unless a push says something else.
     """
@@ -121,6 +121,7 @@ class PushOffice:
     receipts: Receipts
     now: Callable[[], float]
     durable: Callable[[], Deferred[None]]
+    can_store: Callable[[], bool]
     soon: Callable[[Callable[[], None]], object]
     sends_json: Callable[[], bool] = lambda: False
 
@@ -144,9 +145,10 @@ class PushOffice:
         return pusher.push(principal, publication, wanted.targets, recorded)
 
     def _mark(self, pusher: Pusher, wanted: PushRequest, id: str) -> PushMark:
-        topics = [topic for topic in wanted.targets.topics if is_exact(topic)] or [wanted.topic]
-        # Where topics differ, none may be kept longer than its own configuration says.
-        keep_s = min(map(pusher.keep_s, topics)) if wanted.parameters.keep else 0
+        topics = [topic for topic in wanted.targets.topics if is_exact(topic)]
+        # Where topics differ, none may be kept longer than its own configuration says. What goes right into
+        # sessions has no history, nor has what a wildcard stands for.
+        keep_s = min(map(pusher.keep_s, topics), default=0) if wanted.parameters.keep else 0
         receipt = wanted.receipt or bool(wanted.webhook)
         return PushMark(id, int(self.now()), keep_s, receipt, wanted.collapse_key)
 
@@ -173,11 +175,11 @@ class PushOffice:
         due_at = DELAYS.due_at(wanted.deliver_at, now)
         topics = [topic for topic in wanted.targets.topics if is_exact(topic)]
         if len(topics) < len(wanted.targets.topics) and caller.scope != WHOLE:
-            raise Refusal(
-                problems.FORBIDDEN
-            )  # what it stands for is known later, and what a token may do now
+            raise Refusal(problems.FORBIDDEN)  # nobody knows then what a token's scope was
         for topic in [*topics, wanted.topic] if wanted.targets.direct else topics:
             check_accepted(await pusher.may_write(caller, topic))
+        if not self.can_store():
+            raise Refusal(problems.NO_ROOM)
         later = Later(new_id(), due_at, caller.username, pusher.listener, said)
         answer = _line({"id": later.id, "time": int(due_at), "scheduled": True})
         self.postponed.add(later)

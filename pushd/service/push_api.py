@@ -110,6 +110,7 @@ class PushApi:
             receipts=self._broker.receipts,
             now=now,
             durable=self._durable,
+            can_store=lambda: self._broker.store.failing is None,
             soon=lambda function: self._reactor.callLater(0, function),
             sends_json=desk.sends_json,
         )

@@ -118,6 +118,15 @@ class PushTests(PushApiCase):
         names = ["c" * 60 + str(number) for number in range(1000)]
         self.assertEqual(self.push(targets={"clients": names}, topic="t")["sessions"], 0)
 
+    def test_too_large(self) -> None:
+        """A body that is larger is refused from what its headers announce."""
+        for path, size in (("/v1/push", 1_048_577), ("/v1/push/batch", 8_388_609)):
+            self.caller.connect()
+            self.caller.channel.dataReceived(
+                b"POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (path.encode(), size)
+            )
+            self.assertEqual(self.heard().code, 41303)
+
 
 class KeyTests(PushApiCase):
     """Idempotency-Key"""
@@ -253,6 +262,12 @@ class LaterTests(PushApiCase):
         """To wait for it would take until then."""
         said = {"topic": "t", "message": "", "deliver_at": 99}
         self.assertEqual(self.ask("POST", "/v1/push?wait=5s", said).code, 40000)
+
+    def test_nothing_can_be_stored(self) -> None:
+        """Then nothing is put off."""
+        self.hold().failing = "disk full"
+        answer = self.ask("POST", "/v1/push", {"topic": "t", "message": "", "deliver_at": 99})
+        self.assertEqual((answer.code, len(self.api.office.postponed)), (50700, 0))
 
     def test_key(self) -> None:
         """With a key it is put off once."""
