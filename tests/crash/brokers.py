@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.crash.cast import CACHED
 from tests.crash.disk import Disk
 from tests.crash.evidence import StoreFile
 from tests.processes import Ports, Program, program, twistd_command, write_settings
@@ -22,7 +23,8 @@ persistence_location {store}/
 max_queued_messages 0
 """
 _PUSHD = """\
-listener {http} 127.0.0.1
+cache_topic {cached} 12h
+listener {{http}} 127.0.0.1
 protocol http
 allow_anonymous true
 """
@@ -56,7 +58,7 @@ class MortalBroker:
         self._settings = folder / f"{kind}.conf"
         text = "\n".join([_COMMON.format(store=store), *lines, ""])
         if self.has_gateway:
-            text += _PUSHD
+            text += _PUSHD.format(cached=CACHED)
             command = (
                 [sys.executable, "-m", "tests.crash.forgetful", forgets] if forgets else twistd_command()
             )

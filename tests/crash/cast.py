@@ -14,6 +14,7 @@ from random import Random
 from typing import TypeVar
 
 from pushd.mqtt.codes import QoS, Version
+from tests.crash.archivist import Archivist
 from tests.crash.leavers import Passer, Quitter
 from tests.crash.ledger import Ledger
 from tests.crash.people import (
@@ -41,6 +42,7 @@ class Cast:
     :ivar sleepers: those who may be sent away and woken.
     :ivar clients: all who must be there when a balance is made, with all they asked for.
     :ivar late: whose Will waits; it comes back on its own account.
+    :ivar archivists: who reads what was kept; nobody, where there is no gateway.
     """
 
     def __init__(self, seed: int, mqtt_port: int, http_port: int | None, ledger: Ledger) -> None:
@@ -50,6 +52,7 @@ class Cast:
         self._ledger = ledger
         self.publishers = [self._publisher("p1", _V3), self._publisher("p2", _V5)]
         self.pushers = [] if http_port is None else [self._pusher(http_port)]
+        self.archivists = [] if http_port is None else [Archivist(http_port, ledger, ARCHIVED)]
         will_topics = self._make_testators()
         self._make_subscribers(will_topics)
         self.inspector = Inspector("inspector", _V5, mqtt_port, ledger, self._random("inspector"))
@@ -137,3 +140,8 @@ def _topics_of(publisher: str, version: Version | None) -> dict[str, QoS]:
         topics[f"fleeting/{publisher}/2"] = _TWO
         topics[f"retained/fleeting/{publisher}"] = _ONE
     return topics
+
+
+# What pushd keeps for those who come later: pushes, and what one line of its settings asks for besides.
+CACHED = "news/p2/2"
+ARCHIVED = [CACHED, *(topic for topic in _topics_of("pusher", None) if not topic.startswith("retained/"))]

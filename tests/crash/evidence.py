@@ -57,6 +57,9 @@ def _about_message(database: sqlite3.Connection, topic: str, number: int) -> lis
             (topic, len(digits), digits),
         )
         found += [f"{table} for {row[0]}, {place} {row[1]}, QoS {row[2]}" for row in rows]
+    kept = "SELECT number, until FROM kept WHERE topic = ? AND substr(payload, 1, ?) = ?"
+    for row in database.execute(kept, (topic, len(digits), digits)):
+        found.append(f"kept as number {row[0]}, until {row[1]}")
     for table in ("retained", "wills"):
         rows = database.execute(f"SELECT substr(payload, 1, 20) FROM {table} WHERE topic = ?", (topic,))
         found += [f"{table} of this topic: {bytes(row[0])!r}" for row in rows]

@@ -14,6 +14,7 @@ findings. What is a finding:
   the same client, or withdrawn: a Will that must not be sent any more;
 - **expired**: delivered after its time, or with a wrong rest of it. What the broker had begun to send may
   come again later, marked as a duplicate (v5 [MQTT-3.3.2-5]);
+- **lost**, **duplicate** and **order** are said of the archive, too, where all of a topic is to be kept;
 - **retained**: a retained message is neither the last that was acknowledged nor a later one;
 - **session**: one that was acknowledged is gone;
 - **damaged**: not the bytes that were sent; **broken**: the broker breaks a rule of the protocol, or fails.
@@ -30,6 +31,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 
 from tests.crash.timeline import Key, Subject, Timeline
 
@@ -133,6 +135,7 @@ class Topic:
     """
     :ivar members: everybody who ever subscribes to it.
     :ivar retained: for a topic of retained messages the values it may have now, by number; empty is none.
+    :ivar archived: for a topic of which all is kept in the archive what was acknowledged.
     """
 
     members: dict[str, Membership] = field(default_factory=dict)
@@ -140,6 +143,7 @@ class Topic:
     sent: int = 0
     last_acknowledged: int = 0
     retained: dict[int, Value] = field(default_factory=lambda: {0: Value()})
+    archived: set[int] | None = None
 
 
 @dataclass(slots=True)
@@ -280,6 +284,8 @@ class Ledger:
         topic.last_acknowledged = max(topic.last_acknowledged, number)
         self.acknowledged_count += 1
         self.timeline.note(key, "acknowledged")
+        if topic.archived is not None:
+            topic.archived.add(number)
         if number in topic.retained:
             topic.retained = {at: value for at, value in topic.retained.items() if at >= number}
         # Whoever became a member since then (a dict keeps its order) has no epoch and is left out.
@@ -406,6 +412,29 @@ class Ledger:
                 allowed = ", ".join(f"{at}: {may_be.payload[:40]!r}" for at, may_be in topic.retained.items())
                 text = f"{name} is {value[:40]!r}; may be {allowed}"
                 self.found("retained", text, (name, next(iter(topic.retained))))
+
+    # The archive
+
+    def archives(self, name: str) -> None:
+        """From now on, all that is acknowledged on this topic must be in the archive."""
+        self.topics[name].archived = set()
+
+    def archive_has(self, name: str, numbers: list[int]) -> None:
+        """
+        Somebody has read what the archive has of a topic, whose messages are pushed, or published at QoS 2.
+
+        What was sent and not acknowledged may be there, in its place.
+        """
+        self.tally["read in the archive"] += len(numbers)
+        for number in sorted((self.topics[name].archived or set()) - set(numbers)):
+            self.found("lost", f"{name} {number} in the archive", (name, number))
+        for before, number in pairwise(numbers):
+            if number <= before:
+                kind = "duplicate" if number == before else "order"
+                self.found(kind, f"{name} {number} after {before} in the archive", (name, number))
+        for number in numbers:
+            if not 0 < number <= self.topics[name].sent:
+                self.found("damaged", f"{name} {number}, which nobody sent, in the archive", (name, number))
 
     # Settling
 

@@ -47,7 +47,8 @@ class Ordeal:
         self._born = 0.0
         self._cast = Cast(seed, broker.mqtt_port, broker.http_port, self.ledger)
         self._clients, self._inspector = self._cast.clients, self._cast.inspector
-        self._crowd = Crowd([*self._clients, self._cast.late, self._inspector, *self._cast.pushers])
+        others = *self._cast.pushers, *self._cast.archivists
+        self._crowd = Crowd([*self._clients, self._cast.late, self._inspector, *others])
 
     # The kinds of trouble
 
@@ -264,6 +265,9 @@ class Ordeal:
         self._await(lambda: self._silent_for(_QUIET_S), "the broker goes on and on")
         self._inspector.wanted = True
         self._await(lambda: not self._inspector.wanted, "the inspector is not served")
+        for archivist in self._cast.archivists:
+            archivist.wanted = True
+        self._await(lambda: not any(one.wanted for one in self._cast.archivists), "the archive is not read")
         self.ledger.settle()
         self.ledger.timeline.note(None, "settled")
         self.settlements += 1

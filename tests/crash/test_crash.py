@@ -60,6 +60,7 @@ class PushdTests(OrdealTestCase):
         of_each = {kind: ordeal.ledger.acknowledged_of(kind) for kind in (*KINDS, HEAVY)}
         assert all(of_each.values()), of_each
         assert ordeal.ledger.tally["withdrawn"] and ordeal.ledger.tally["sessions ended"]
+        assert ordeal.ledger.tally["read in the archive"] > 100
 
     def test_killed_with_a_backlog(self) -> None:
         """Hundreds of messages wait, and are fetched a few at a time, by a client that takes no more."""
@@ -91,6 +92,13 @@ class ForgetfulTests(OrdealTestCase):
         ledger = self.go_through(lambda ordeal: ordeal.with_backlog(1500, 2), forgets=forgets).ledger
         lost = [str(finding) for finding in ledger.findings if finding.kind == "lost"]
         assert lost and "in the file" in lost[0], ledger.counts
+
+    def test_a_message_of_the_archive(self) -> None:
+        """One in twenty that nobody finds any more is caught, though all who were there got it."""
+        forgets = "MessageKept:20"
+        ledger = self.go_through(lambda ordeal: ordeal.with_kills(1), forgets=forgets).ledger
+        lost = [str(finding) for finding in ledger.findings if finding.kind == "lost"]
+        assert lost and "in the archive" in lost[0], ledger.counts
 
 
 # How the names of the topics of messages of each kind begin.

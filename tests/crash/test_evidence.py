@@ -18,9 +18,11 @@ class StoreFileTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
         with closing(sqlite3.connect(self.path)) as database:
-            schema.upgrade(database, schema.steps()[:1])
-            database.execute("INSERT INTO sessions VALUES (7, 'ada', NULL, NULL, 0)")
-            database.execute("INSERT INTO bodies VALUES (1, 'news', ?, NULL, NULL)", (b"12 xx",))
+            schema.upgrade(database, schema.steps())
+            database.execute("INSERT INTO sessions VALUES (7, 'ada', NULL, NULL, 0, NULL)")
+            database.execute("INSERT INTO bodies VALUES (1, 'news', ?, NULL, NULL, NULL)", (b"12 xx",))
+            kept = "INSERT INTO kept (number, topic, payload, until) VALUES (5, 'news', ?, 99)"
+            database.execute(kept, (b"13 xx",))
             database.execute("INSERT INTO queued VALUES (7, 3, 1, 2, 0, NULL)")
             database.commit()
         self.file = StoreFile(self.path)
@@ -29,6 +31,7 @@ class StoreFileTests(SynchronousTestCase):
         """Where it waits; of another, nothing."""
         (line,) = self.file.about(("news", 12))
         self.assertEqual(line, "  in the file, news 12: queued for ada, sequence 3, QoS 2")
+        self.assertIn("kept as number 5, until 99", self.file.about(("news", 13))[0])
         self.assertEqual(self.file.about(("news", 1)), ["  in the file, news 1: nothing"])
 
     def test_client(self) -> None:

@@ -306,3 +306,44 @@ class RetainedTests(LedgerTestCase):
         self.now += 1.0 + SLACK_S + 1.0
         self.look()
         self.assert_found("retained")
+
+
+class ArchiveTests(LedgerTestCase):
+    """What is kept of a topic for those who come later."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ledger = Ledger(Timeline(), lambda: self.now)
+        self.ledger.archives("news")
+        for _ in range(3):
+            self.publish()
+
+    def test_all_of_it(self) -> None:
+        """Each once and in order, after every balance; also what was never acknowledged."""
+        self.ledger.archive_has("news", [1, 2, 3])
+        self.ledger.settle()
+        self.ledger.sent("news")
+        self.publish()
+        self.ledger.archive_has("news", [1, 2, 3, 5])
+        self.ledger.archive_has("news", [1, 2, 3, 4, 5])
+        self.assert_found()
+
+    def test_lost(self) -> None:
+        """One that was acknowledged is not there."""
+        self.ledger.archive_has("news", [1, 3])
+        self.assert_found("lost")
+
+    def test_twice(self) -> None:
+        """Nobody could tell it from another."""
+        self.ledger.archive_has("news", [1, 2, 2, 3])
+        self.assert_found("duplicate")
+
+    def test_out_of_order(self) -> None:
+        """Whoever reads on from the last would miss one."""
+        self.ledger.archive_has("news", [1, 3, 2])
+        self.assert_found("order")
+
+    def test_made_up(self) -> None:
+        """Nobody has said that."""
+        self.ledger.archive_has("news", [1, 2, 3, 4])
+        self.assert_found("damaged")
