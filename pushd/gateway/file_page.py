@@ -22,6 +22,7 @@ from zope.interface import implementer
 from pushd.gateway import problems
 from pushd.gateway.attachments import Attachments, Kept
 from pushd.gateway.file_types import type_of_ending
+from pushd.gateway.openapi import Operation, Page, text
 from pushd.gateway.problems import Refusal
 from pushd.gateway.request import GatewayRequest, http_date
 from pushd.gateway.uploads import InThread
@@ -33,6 +34,17 @@ MAX_AT_ONCE = 300
 
 # A reader that takes less than what the transport holds (64 KiB) in this time is gone.
 STALL_S = 60.0
+
+OPERATION = Operation(
+    "Fetch a file that came with a push",
+    "Its address stands in the message. A Range asks for a part of it.",
+    path={"name": text(pattern=r"^[A-Za-z0-9]{24}(\.[A-Za-z0-9]{1,16})?$")},
+    headers={"Range": text("bytes=FIRST-LAST")},
+    answers="application/octet-stream",
+    statuses=(200, 206),
+    open=True,
+)
+PAGES = tuple(Page(method, "/file/{name}", OPERATION) for method in ("GET", "HEAD"))
 
 _NAME = re.compile(rb"([A-Za-z0-9]{24})(?:\.[A-Za-z0-9]{1,16})?")
 _RANGE = re.compile(rb"bytes=(\d{0,18})-(\d{0,18})")

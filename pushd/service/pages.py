@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from pushd import __version__
 from pushd.broker.broker import Broker
 from pushd.config.settings import Settings
+from pushd.gateway import file_page
 from pushd.gateway.access_pages import AccessPages
 from pushd.gateway.account import Allowance, OwnAccountPages
 from pushd.gateway.api import VersionOne
@@ -37,6 +38,7 @@ from pushd.gateway.rules import RuleFile, RulePages
 from pushd.gateway.scheduled import ScheduledPages
 from pushd.gateway.server_pages import ServerPages
 from pushd.gateway.status import MetricsPage, ReadyPage, Status, StatusPages, status_pages
+from pushd.gateway.stream_operations import PAGES as STREAM_PAGES
 from pushd.gateway.subscribe import subscribe_pages
 from pushd.gateway.subscription_lists import SubscriptionListPages
 from pushd.gateway.unified_push import EndpointPages
@@ -146,7 +148,14 @@ def openapi() -> OpenApiPage:
     )  # fmt: skip
     pages = [page for each in klein for page in pages_of(each.app)]
     return OpenApiPage(
-        [*PAGES, *pages_of(MetricsPage.app, "/metrics"), *pages_of(MatrixPages.app, "/_matrix"), *pages],
+        [
+            *PAGES,
+            *STREAM_PAGES,
+            *file_page.PAGES,
+            *pages_of(MetricsPage.app, "/metrics"),
+            *pages_of(MatrixPages.app, "/_matrix"),
+            *pages,
+        ],
         __version__,
     )
 
