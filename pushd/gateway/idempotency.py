@@ -116,7 +116,7 @@ class Answers:
         key = key_of(request)
         if key is None:
             return await make(forget)
-        return await self.answer(who(request, caller), key, digest_of(request), make)
+        return await self.answer(who(caller), key, digest_of(request), make)
 
     async def answer(self, caller: str, key: bytes, digest: bytes, make: Make, part: int = 0) -> bytes:
         """
@@ -230,11 +230,18 @@ def _check_same(digest: bytes, first: bytes) -> None:
         raise Refusal(problems.IDEMPOTENCY_KEY_USED)
 
 
-def who(request: GatewayRequest, caller: Caller) -> str:
-    """Whose keys those of this request are."""
+def who(caller: Caller) -> str:
+    """Whose keys those of a caller are."""
     if caller.username is not None:
         return f"user {caller.username}"
-    return f"at {getattr(request.getClientAddress(), 'host', '')}"
+    return f"at {_without_port(caller.address)}"
+
+
+def _without_port(address: str) -> str:
+    """A repetition comes by another connection, and so by another port."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def _short(text: bytes) -> str:

@@ -296,7 +296,7 @@ class PushApiPages:
         caller = await self._guard.identify(request)
         pushes, key = read_batch(request.body), key_of(request)
         self._guard.visitors.check(caller, max(len(pushes) - 1, 0))
-        whose, waiting = who(request, caller), []
+        whose, waiting = who(caller), []
         for number, said in enumerate(pushes):
             waiting.append(Deferred.fromCoroutine(self._one(caller, said, whose, key, number)))
             if number % SLICE == SLICE - 1:

@@ -13,10 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from pushd.broker.notes import Notes
 from pushd.broker.wheel import TimingWheel
 from pushd.gateway import problems
+from pushd.gateway.guards import Caller
 from pushd.gateway.idempotency import (
     KEEP_S,
     Answers,
     Remember,
+    who,
 )
 from pushd.gateway.problems import FORBIDDEN, Refusal
 
@@ -157,3 +159,19 @@ class AnswersTests(SynchronousTestCase):
         for key in (b"", b"a" * 256, b" a", b"a\tb", b"\xe4", b"a\x7f"):
             self.assertIs(self.refused(self.ask(key)), problems.IDEMPOTENCY_KEY_INVALID, key)
         self.successResultOf(self.ask(b"a" * 255))
+
+
+class WhoTests(SynchronousTestCase):
+    """Whose keys they are"""
+
+    def test_who(self) -> None:
+        """A user's; of others, their address's, whichever port they come by."""
+        for username, address, expected in (
+            ("ada", "192.0.2.1:99", "user ada"),
+            (None, "192.0.2.1:99", "at 192.0.2.1"),
+            (None, "192.0.2.1", "at 192.0.2.1"),
+            (None, "[2001:db8::1]:99", "at 2001:db8::1"),
+            (None, "2001:db8::1", "at 2001:db8::1"),
+            (None, "", "at "),
+        ):
+            self.assertEqual(who(Caller(username, address=address)), expected)
