@@ -149,7 +149,7 @@ class EndsTests(PushCase):
         assert self.receipt().devices == {}
 
     def test_acknowledged_for_ever(self) -> None:
-        """A device that has acknowledged it may be sent it again, as what is retained: that changes nothing."""
+        """A device that has acknowledged it may be sent it again, as what is retained: no matter."""
         self.sue.subscribe("t", qos=1)
         self.push(b"x", Targets(topics=("t",)), retain=True)
         acknowledge(self.sue)

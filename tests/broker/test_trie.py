@@ -145,6 +145,16 @@ class ChangeTests(SynchronousTestCase):
             for node in nodes_of(trie):
                 self.assertTrue(node.subscribers is not None or len(node.children) > 1)
 
+    @given(changes)
+    def test_all_filters(self, changes: list[tuple[bool, str, str]]) -> None:
+        """The filters that are told are those that somebody subscribes to, each once."""
+        trie = SubscriptionTrie()
+        there: set[tuple[str, str]] = set()
+        for add, session, filter in changes:
+            (trie.add if add else trie.remove)(Entry(session, filter))  # type: ignore[arg-type]
+            (there.add if add else there.discard)((session, filter))
+        self.assertEqual(sorted({filter for _, filter in there}), sorted(trie.filters()))
+
     def test_deep_filters(self) -> None:
         """Filters of 200 levels take two nodes each at most, wherever they part."""
         filters = ["/".join([*format(n, "010b").replace("1", "+"), *["+", "x"] * 95]) for n in range(1024)]
