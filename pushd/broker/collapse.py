@@ -45,6 +45,10 @@ class Places:
         """A message with this number in the queue may be replaced."""
         self._numbers[topic, key] = number
 
+    def forget(self, topic: str, key: str) -> None:
+        """What stands there is not to be replaced any more."""
+        self._numbers.pop((topic, key), None)
+
     def tidy(self, queued: int, sent: int) -> None:
         """
         Forget what was sent, now and then.

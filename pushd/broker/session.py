@@ -294,10 +294,14 @@ class Session:
         """
         Never send the queued message that this one replaces.
 
-        :param message: is too late for everybody, and only keeps the place.
+        :param message: is too late for everybody, and only keeps the place. It has a collapse key.
         :return: whether there was one.
         """
-        return self.places is not None and self._replace_queued(self.places, message)
+        if self.places is None or not self._replace_queued(self.places, message):
+            return False
+        if message.push is not None:
+            self.places.forget(message.topic, message.push.collapse_key)
+        return True
 
     def _swap(self, at: int, sequence: int, message: Message) -> None:
         if self.sleep is not None:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 # For as long as one likes. A group that chats has its messages come in bursts, which the gateway allows for.
 PUSHES_PER_S = 5.0  # to one endpoint
 
+# When something expired that is not to be sent to anybody: however clocks are read, that is past.
+LONG_AGO_S = 3600
+
 
 class UnifiedPush:
     """
@@ -160,7 +163,7 @@ class BrokerCourier:
         """What takes the place of a withdrawn message in a queue, and is not sent either."""
         if endpoint.is_direct:
             topic = session.policy.mount_point + endpoint.topic
-        message = Message(topic, b"", 1, expires_at=self._broker.wheel.seconds())
+        message = Message(topic, b"", 1, expires_at=self._broker.wheel.seconds() - LONG_AGO_S)
         message.push = PushMark("", 0, collapse_key=collapse_key)
         return message
 
