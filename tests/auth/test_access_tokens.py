@@ -142,6 +142,14 @@ class GuessingTests(TokensTestCase):
         self.assertGreater(self.credentials.retry_after_s, 0)
         self.assertEqual(len(self.people.asked), asked)
 
+    def test_a_thousand_guesses(self) -> None:
+        """Hardly any is looked up, and the user of a token that is good notices nothing elsewhere."""
+        for number in range(1000):
+            self.assertIs(self.show(f"tk_{number}", THERE), ReasonCode.NOT_AUTHORIZED)
+            self.pass_by(0.05)
+        self.assertLess(len(self.people.asked), 20)
+        self.assert_let_in()
+
     def test_a_neighbour_is_not(self) -> None:
         """Who has come in from there goes on coming in, however long ago its token was looked up."""
         self.assert_let_in()

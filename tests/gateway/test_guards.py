@@ -182,6 +182,13 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(self.caller.post("/t", b"x", authorization("Bearer")).code, 40101)
         self.assertEqual((len(self.caller.unreadable), len(self.desk.seen)), (4, 1))
 
+    @given(st.binary(max_size=40).filter(lambda value: not set(value) & set(b"\r\n\0")))
+    def test_any_token(self, value: bytes) -> None:
+        """Is a wrong one, and never our fault."""
+        headers = b"Authorization: Bearer " + value + b"\r\n"
+        answer = Caller(reception=Reception(TokenDesk())).post("/t", b"x", headers.decode("latin-1"))
+        self.assertEqual(answer.code, 40101)
+
     def test_nobody_can_say(self) -> None:
         """To be tried again."""
         self.desk.verdict = ReasonCode.SERVER_UNAVAILABLE
