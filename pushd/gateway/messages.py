@@ -35,6 +35,12 @@ from pushd.mqtt.packets import Properties
 
 MARKDOWN = "text/markdown"
 
+# In which ntfy writes the fields.
+ORDER = (
+    "id", "time", "expires", "event", "topic", "sequence_id", "title", "message", "priority", "tags", "click",
+    "icon", "actions", "attachment", "content_type", "encoding",
+)  # fmt: skip
+
 _LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # Each of the 256 byte values becomes a letter. 256 is no multiple of 62, so eight letters come up a little
 # more often; an id needs to be unique, not unguessable, and keeps over 71 of its 72 bits.
@@ -83,10 +89,11 @@ def message_object(topic: str, message: Message, event: str = "message", until: 
     if until:
         shown["expires"] = until
     shown.update(event=event, topic=topic)
-    if message.properties:
-        shown.update(_said(message.properties))
     if event == "message":
         shown.update(_as_text(message.payload))
+    if message.properties:
+        shown.update(_said(message.properties))
+        return {name: shown[name] for name in ORDER if name in shown}
     return shown
 
 
