@@ -206,8 +206,8 @@ class _Execution:
             characters = measure(values, self._spend)
         else:
             characters = check_length(sum(len(value) for value in values if isinstance(value, str)))
-            elements = sum(len(value) for value in values if isinstance(value, list | dict))
-            self._spend(elements // _ELEMENTS_PER_STEP)
+            parts = sum(len(value) for value in values if isinstance(value, list | dict))
+            self._spend(parts // _ELEMENTS_PER_STEP)
         self._spend(characters // _CHARACTERS_PER_STEP)
 
 
