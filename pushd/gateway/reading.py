@@ -204,7 +204,7 @@ class Reader:
                 self._tell_scheduled()
         except Exception:
             log.failure("the archive could not be read for a stream")
-            self.stream.cut()  # not a proper end: that would say that this was all
+            self.stream.cut("the archive cannot be read")  # a proper end would say that this was all
         self._go_live()
         if self._wish.poll:
             self.stream.finish()
@@ -283,7 +283,7 @@ class Reader:
             self._leave_to_archive()
             self._looks_again = True
         if self._held_bytes > MAX_HELD_BYTES:
-            self.stream.cut()
+            self.stream.cut("its reader is too far behind")
 
     def _add(self, held: _Held, announcement: Announcement) -> None:
         held[announcement.topic, announcement.id] = announcement

@@ -200,7 +200,7 @@ class Stream:
         if was_full:
             self._unread_bytes += len(data)
             if self._unread_bytes > MAX_UNREAD_BYTES:
-                self.cut()
+                self.cut("its reader does not keep up")
 
     def close(self) -> None:
         """End it properly, before its time."""
@@ -210,10 +210,11 @@ class Stream:
         """End it properly when everything was said."""
         self.close()
 
-    def cut(self) -> None:
-        """End it at once, so that nobody can take what has come for the whole."""
+    def cut(self, cause: str) -> None:
+        """End it at once, so that nobody can take what has come for the whole. `cause` is for the log."""
         if self._stage in (Stage.OPEN, Stage.ENDING):
             self._stage = Stage.ENDING
+            log.info("A stream is cut off: {cause}.", cause=cause, log_type="notice")
             self._abort()
 
     # What the transport says
@@ -255,8 +256,7 @@ class Stream:
 
     def _beat_heart(self) -> None:
         if self._stuck:  # the reader took nothing from one beat to the next
-            log.info("A reader of a stream does not read: cut off.", log_type="notice")
-            self.cut()
+            self.cut("its reader does not read")
             return
         self._next_beat = self._call_later(self._beat_s, self._beat_heart)
         if self._full:

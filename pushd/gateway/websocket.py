@@ -88,7 +88,7 @@ def _is_key(key: bytes) -> bool:
 class WebSocketStream(Stream):
     """One reader."""
 
-    __slots__ = ("_answer", "_channel", "_frames", "_heard", "transport")
+    __slots__ = ("_answer", "_channel", "_frames", "_heard", "_request", "transport")
 
     transport: Any
 
@@ -103,6 +103,7 @@ class WebSocketStream(Stream):
         :raises Refusal: see `accept`.
         """
         self._answer = accept(request)
+        self._request: GatewayRequest | None = request  # until it is a WebSocket
         self._channel: Any = request.channel  # a `GatewayChannel`
         super().__init__(getattr(self._channel, "callLater", None), beat, beat_s)  # type: ignore[arg-type]  # see below
         self._frames: FrameProtocol | None = FrameProtocol(client=False, extensions=[])  # until the last one
@@ -156,6 +157,7 @@ class WebSocketStream(Stream):
     # Writing
 
     def _begin(self) -> None:
+        self._request = None
         self._channel.hand_over(self, self._answer)
 
     def _put(self, data: bytes) -> None:
@@ -166,14 +168,14 @@ class WebSocketStream(Stream):
             self._heard = False
             super()._beat_heart()
         else:
-            self.cut()
+            self.cut("its reader does not answer pings")
 
     # Ending
 
     def close(self) -> None:
         """Say that it is over, and wait for the reader to say so, too."""
-        if self._stage is Stage.PREPARED:
-            self._ended()
+        if self._request is not None:
+            self._request.refuse(problems.UNAVAILABLE)
         else:
             self._say_goodbye(CloseReason.GOING_AWAY)
 

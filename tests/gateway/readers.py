@@ -27,6 +27,10 @@ from tests.fakes import Rules
 from tests.gateway.callers import Answer, Caller
 
 ADA = "Authorization: Basic YWRhOnNlY3JldA==\r\n"
+UPGRADE = (
+    "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 BEAT_S = 45.0
 NOW = 1000.5  # Unix seconds; in that year there were no pushes, and nobody has to wait for as many ticks
 

@@ -12,7 +12,7 @@ from pushd.broker.records import Kept, KeptQuery
 from pushd.gateway.reading import MAX_HELD_BYTES, PAGE
 from pushd.service.audience import Audience
 from tests.fakes import HeldStore
-from tests.gateway.readers import NOW, End, ReadersCase
+from tests.gateway.readers import NOW, UPGRADE, End, ReadersCase
 
 
 class PollTests(ReadersCase):
@@ -343,3 +343,36 @@ class SpliceTests(ReadersCase):
         self.assertEqual(self.refused("/news/json?since=bQ1gAWzE2cbG"), 50001)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         self.assertEqual((len(self.places), len(self.rig.broker.taps)), (0, 0))
+
+
+class PreparingTests(ReadersCase):
+    """Between asking and the first byte"""
+
+    def test_rights_lost(self) -> None:
+        """It is answered as if the reader had come a little later, over WebSocket too."""
+        for target, headers in (("/news/json", ""), ("/news/ws", UPGRADE)):
+            self.use_broker(HeldStore())
+            end = self.read(f"{target}?since=bQ1gAWzE2cbG", headers)
+            self.assertEqual(end.transport.value(), b"")
+            for tap in list(self.rig.broker.taps):
+                tap.cut()
+            self.assertEqual(end.refusal().code, 50300)
+            self.release()
+            self.assertEqual((end.transport.value(), len(self.places)), (b"", 0))
+
+    def test_who_leaves(self) -> None:
+        """Nothing is left of it."""
+        for target, headers in (("/news/json", ""), ("/news/ws", UPGRADE)):
+            self.use_broker(HeldStore())
+            end = self.read(f"{target}?since=bQ1gAWzE2cbG", headers)
+            end.hang_up()
+            self.release()
+            left = len(self.places), len(self.rig.broker.taps), end.clock.getDelayedCalls()
+            self.assertEqual(left, (0, 0, []))
+
+    def release(self) -> None:
+        store = self.rig.store
+        assert isinstance(store, HeldStore)
+        for _ in range(3):
+            store.release()
+            self.rig.turn()

@@ -81,13 +81,13 @@ class LifeTests(StreamCase):
         """The connection is torn down once; that it is over is told when it is."""
         told: list[bool] = []
         self.stream.call_when_over(lambda: told.append(True))
-        self.stream.cut()
+        self.stream.cut("a test")
         self.assertEqual(
             (self.stream.torn, self.stream.is_open, self.stream.over, told), (True, False, False, [])
         )
         self.stream._ended()
         self.stream.torn = False
-        self.stream.cut()
+        self.stream.cut("a test")
         self.assertEqual((told, self.stream.torn), ([True], False))
 
     def test_stages(self) -> None:

@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 from pushd.gateway.channel import IDLE_S
 from pushd.gateway.streams import MAX_UNREAD_BYTES
 from pushd.gateway.websocket import CLOSE_S, text_frame
-from tests.gateway.readers import BEAT_S, End, ReadersCase
+from tests.gateway.readers import BEAT_S, UPGRADE, End, ReadersCase
 from tests.websocket_frames import ACCEPT, BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, masked_frame
-
-UPGRADE = (
-    "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-)
 
 
 class WebSocketCase(ReadersCase):
