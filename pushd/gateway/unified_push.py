@@ -107,7 +107,7 @@ class EndpointPages:
         :raises Refusal: 40000, 40009, 40010 and 40024 for what is asked for; 40301 for what the caller could
             not do itself; 42900, 50700.
         """
-        caller = await self._guard.identify(request)
+        caller = await self._identify(request)
         fields = json_object(request) if request.body else {}
         endpoint = self._wanted(caller, fields)
         check_accepted(await self._service.courier.permits(caller, endpoint))
@@ -118,7 +118,7 @@ class EndpointPages:
     @app.route("/up", methods=["GET"])
     @described("One's own endpoints", answer=record(["endpoints"], endpoints=listed(_ENDPOINT)))
     async def listing(self, request: GatewayRequest) -> bytes:
-        caller = await self._guard.identify_user(request)
+        caller = await self._guard.identify_in_full(request)
         assert caller.username is not None
         endpoints = self._endpoints.of_owner(caller.username)
         return json_answer(request, {"endpoints": [shown(endpoint) for endpoint in endpoints]})
@@ -129,9 +129,16 @@ class EndpointPages:
         """
         :raises Refusal: 40400, 41000; 40301, it is somebody else's, for who shows its URL.
         """
-        caller = await self._guard.identify(request)
+        caller = await self._identify(request)
         await self._endpoints.remove(self._own(caller, name))
         return json_answer(request, {"success": True})
+
+    async def _identify(self, request: GatewayRequest) -> Caller:
+        """An endpoint outlives the token that it was registered with, so that must not have a scope."""
+        caller = await self._guard.identify(request)
+        if not caller.scope.is_whole:
+            raise Refusal(problems.FORBIDDEN)
+        return caller
 
     def _wanted(self, caller: Caller, fields: dict[str, Any]) -> Endpoint:
         """A field that is spelt wrongly must not look as if it had been obeyed: it may be ``vapid``."""

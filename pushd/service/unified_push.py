@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from pushd.gateway.pages import Pages
     from pushd.service.assembly import Publisher
 
-# For as long as one likes. A group that chats has its messages come in bursts, which the gateway allows for.
-PUSHES_PER_S = 5.0  # to one endpoint
-
 # When something expired that is not to be sent to anybody: however clocks are read, that is past.
 LONG_AGO_S = 3600
 
@@ -69,7 +66,7 @@ class UnifiedPush:
         """The pages behind one listener's guard."""
         from pushd.gateway.matrix import MatrixPages
         from pushd.gateway.own_address import OwnAddress
-        from pushd.gateway.push_service import PushService
+        from pushd.gateway.push_service import PUSHES_PER_S, PushService
         from pushd.gateway.unified_push import EndpointPages
 
         def charge(endpoint: Endpoint) -> None:

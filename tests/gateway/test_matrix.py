@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.interfaces import Access
+from pushd.gateway.guards import Reception
 from pushd.gateway.matrix import Place, place_of
+from pushd.gateway.visitors import Rates, Visitors
 from pushd.mqtt.packets import Publish
 from tests.gateway.callers import Answer
 from tests.gateway.senders import Sender
@@ -136,3 +138,20 @@ class MatrixTests(UnifiedPushCase):
         answer = self.notify(json.dumps(value).encode())
         if answer.status != 200:
             self.assertIn(answer.code, (40019, 40024), value)
+
+
+class RateTests(UnifiedPushCase):
+    """With limits as a gateway has them."""
+
+    def test_of_the_topic(self) -> None:
+        """A homeserver pushes for many: a topic that gets too much is full, and no other is."""
+        rates = Rates(per_user=1.0, per_address=1.0)
+        reception = Reception(visitors=Visitors(lambda: rates, self.rig.clock.seconds))
+        self.caller = self.new_caller(reception=reception)
+        answers = [self.notify("upA") for _ in range(60)]
+        self.assertEqual({answer.status for answer in answers}, {200, 429})
+        self.assertIn("Retry-After", answers[-1].headers)
+        self.assertEqual(self.notify("upB").status, 200)
+
+    def notify(self, topic: str) -> Answer:
+        return self.request("POST", NOTIFY, notification(f"{BASE}/{topic}?up=1"))

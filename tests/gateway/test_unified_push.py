@@ -8,17 +8,29 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pushd.broker.interfaces import Access
+from pushd.broker.interfaces import Access, Credentials
 from pushd.broker.records import KeptQuery
 from pushd.gateway import problems
 from pushd.gateway.endpoints import Endpoint
+from pushd.gateway.guards import Reception
 from pushd.gateway.problems import Refusal
 from pushd.mqtt.codes import PropertyId, ReasonCode, Version
+from pushd.people.interfaces import Token
 from tests.gateway.callers import NOW, Answer
 from tests.gateway.senders import Sender
 from tests.gateway.up_case import ADA, BASE, UnifiedPushCase
 
 BEN = "Authorization: Basic YmVuOnNlY3JldA==\r\n"
+
+
+class ScopedToken:
+    """Whatever is shown is a token of ada's, for one topic."""
+
+    async def verify(self, credentials: Credentials, shown: str) -> Token:
+        return Token("a" * 64, "ada", writes=("alerts",))
+
+    async def vouch(self, credentials: Credentials, username: str) -> ReasonCode:
+        return ReasonCode.SUCCESS
 
 
 class RegistrationTests(UnifiedPushCase):
@@ -84,6 +96,13 @@ class RegistrationTests(UnifiedPushCase):
         self.assertEqual(self.request("POST", "/v1/up", body, ADA).code, 40301)
         self.caller = self.new_caller("ada")
         self.register(client="phone")
+
+    def test_token_with_a_scope(self) -> None:
+        """It ends some day, and what it may do has bounds: it gets no endpoint, which has neither."""
+        self.caller = self.new_caller(reception=Reception(ScopedToken()))
+        for method, target in (("POST", "/v1/up"), ("GET", "/v1/up"), ("DELETE", "/v1/up/x")):
+            answer = self.request(method, target, headers="Authorization: Bearer tk_ada\r\n")
+            self.assertEqual(answer.code, 40301)
 
     @settings(max_examples=50, deadline=None)
     @given(

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
 from pushd.gateway.endpoints import Endpoint, Endpoints
-from pushd.gateway.guards import Guard
+from pushd.gateway.guards import Guard, Reception
 from pushd.gateway.matrix import MatrixPages
 from pushd.gateway.own_address import OwnAddress
 from pushd.gateway.push_service import PushService
@@ -47,9 +47,9 @@ class UnifiedPushCase(SynchronousTestCase):
     def charge(self, endpoint: Endpoint) -> None:
         self.charged.append(endpoint)
 
-    def new_caller(self, *admins: str) -> Caller:
+    def new_caller(self, *admins: str, reception: Reception | None = None) -> Caller:
         self.admins = admins
-        return Caller(admins=admins, make_pages=self.make_pages)
+        return Caller(admins=admins, reception=reception, make_pages=self.make_pages)
 
     def make_pages(self, guard: Guard) -> dict[bytes, IResource]:
         address = OwnAddress(lambda: BASE)
