@@ -52,7 +52,9 @@ class Notes:
 
         :param until: Unix seconds; it may be past, then it is as if it had not been written.
         :return: whether there was room for it.
+        :raises UnicodeEncodeError: kind or key is no text that a store could have.
         """
+        (kind + key).encode()
         of_kind = self._by_kind.setdefault(kind, {})
         if key not in of_kind and len(of_kind) >= self._most.get(kind, MAX_NOTES):
             return False

@@ -319,6 +319,8 @@ class Database:
     def _answer(reader: ArchiveReader, wanted: KeptQuery | str) -> Answer:
         try:
             return reader.number_of(wanted) if isinstance(wanted, str) else reader.find(wanted)
+        except (OverflowError, UnicodeError):  # no row can have that, and it would be in vain to try again
+            return None if isinstance(wanted, str) else []
         except sqlite3.OperationalError:  # of the disk, not of the contents
             raise
         except sqlite3.Error as problem:

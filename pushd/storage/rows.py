@@ -112,7 +112,7 @@ def read_source(text: str | None) -> Source | None:
 
 def written_push(push: PushMark | None) -> str | None:
     """The mark of a push, for a row."""
-    return None if push is None else json.dumps(push, ensure_ascii=False)
+    return None if push is None else json.dumps(push)
 
 
 def may_be_replaced(text: str) -> bool:

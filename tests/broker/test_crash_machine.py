@@ -109,6 +109,11 @@ class LateStore:
             self.cuts.append(len(self.log))
         return len(self.log)
 
+    @property
+    def archive(self) -> list[bytes]:
+        """The payloads that its archive has, as far as they are durable."""
+        return [kept.message.payload for kept in self._disk.kept.values()]
+
     # What the test has it do
 
     def flush(self) -> None:
@@ -173,6 +178,7 @@ class Accounts:
     :ivar streams: ``(publisher, topic, QoS)`` of each payload.
     :ivar acknowledged: the broker has taken over.
     :ivar refused: those of QoS 2 that it said it has not.
+    :ivar expiring: those that are good for a moment only.
     :ivar retained: by topic, what was published to be retained, in its order.
     :ivar retained_since: by topic, from which of these on it may be.
     """
@@ -180,6 +186,7 @@ class Accounts:
     streams: dict[bytes, tuple[str, str, int]] = field(default_factory=dict)
     acknowledged: set[bytes] = field(default_factory=set)
     refused: set[bytes] = field(default_factory=set)
+    expiring: set[bytes] = field(default_factory=set)
     retained: dict[str, list[bytes]] = field(default_factory=dict)
     retained_since: dict[str, int] = field(default_factory=dict)
 
@@ -263,6 +270,7 @@ class Device:
         properties: Properties = {}
         if expiry_s and self.version is Version.V5:
             properties[PropertyId.MESSAGE_EXPIRY_INTERVAL] = expiry_s
+            self._accounts.expiring.add(payload)
         packet = Publish(topic, payload, QoS(qos), retain, packet_id=self._next_id, properties=properties)
         self._accounts.publish(packet, self.client_id)
         self.unfinished[self._next_id] = packet
@@ -409,7 +417,7 @@ class CrashMachine(RuleBasedStateMachine):
         self.dropped: Counter[str] = Counter()
         self.published = 0
         self.store = LateStore()
-        self.rig = Rig(LIMITS[kind], store=self.store)
+        self._open(LIMITS[kind])
         self.devices = {name: Device(name, version, self.accounts) for name, version in DEVICES.items()}
         for name, device in self.devices.items():
             device.come(self.rig, 3)
@@ -419,6 +427,11 @@ class CrashMachine(RuleBasedStateMachine):
             elif name in GROUP:
                 device.subscribe("$share/g/t/+", 2)
             self.go_on()
+
+    def _open(self, limits: Limits) -> None:
+        """A process begins."""
+        self.rig = Rig(limits, store=self.store)
+        self.rig.broker.archive.keep_topics([("u/#", 86_400)])
 
     def go_on(self) -> None:
         """Nothing is in anybody's way: time passes, the disk writes, and everybody reads."""
@@ -530,7 +543,7 @@ class CrashMachine(RuleBasedStateMachine):
         for device in self.devices.values():
             device.gone()
         self.store = store
-        self.rig = Rig(self.rig.broker.limits, store=store)
+        self._open(self.rig.broker.limits)
         self._check_retained()
         self._check_subscriptions()
 
@@ -598,6 +611,7 @@ class CrashMachine(RuleBasedStateMachine):
         else:
             raise AssertionError(f"somebody waits for ever: {self._waiting()}")
         self._check_missing()
+        self._check_archive()
 
     def _waiting(self) -> dict[str, int]:
         sessions = self.rig.broker.sessions.values()
@@ -612,6 +626,20 @@ class CrashMachine(RuleBasedStateMachine):
         missing = [due - set(self.devices[name].seen) for name in LISTENERS]
         missing.append(due - {payload for name in GROUP for payload in self.devices[name].seen})
         assert sum(map(len, missing)) <= self._drops(), missing
+
+    def _check_archive(self) -> None:
+        """What was said on ``u`` is kept, at QoS 2 once, and in the order of its publisher."""
+        streams = self.accounts.streams
+        due = {each for each in self.accounts.acknowledged if streams[each][1].startswith("u/")}
+        missing = due - self.accounts.expiring - set(self.store.archive)
+        assert not missing, missing
+        for payload, times in Counter(self.store.archive).items():
+            assert times == 1 or streams[payload][2] < 2, payload
+            assert payload not in self.accounts.refused, payload
+        last: dict[tuple[str, str, int], int] = {}
+        for payload in dict.fromkeys(self.store.archive):
+            assert last.get(streams[payload], 0) < int(payload), payload
+            last[streams[payload]] = int(payload)
 
     def _drops(self) -> int:
         """What policies have dropped so far, in this process and those before it."""

@@ -97,3 +97,8 @@ class NotesTests(SynchronousTestCase):
         self.assertTrue(self.notes.set("answer", "a", b"new", NOON + 9))
         self.assertTrue(self.notes.set("other", "c", b"", NOON + 9))
         self.assertEqual(3, len(self.store.state.notes))
+
+    def test_key_that_is_no_text(self) -> None:
+        """It is refused before anything else: no store could write it, nor anything that comes after."""
+        self.assertRaises(UnicodeEncodeError, self.notes.set, "answer", "\ud800", b"", NOON + 9)
+        self.assertEqual({}, self.store.state.notes)

@@ -127,6 +127,19 @@ class FindTests(ReaderCase):
         self.assertEqual((None, 2), (reader.number_of("id1"), reader.number_of("id2")))
 
 
+class NonsenseTests(SynchronousTestCase):
+    """Questions that no row can answer"""
+
+    def test_nothing_is_found(self) -> None:
+        """The store does not stop at them: it would be in vain to try again."""
+        store = Disk(self).open()
+        store.record(r.MessageKept(kept(1)))
+        for query in (r.KeptQuery(("\ud800",)), r.KeptQuery(("t",), after=2**64)):
+            self.assertEqual([], self.successResultOf(store.find_kept(query)))
+        self.assertIsNone(self.successResultOf(store.kept_number("\ud800")))
+        self.assertIsNone(store.failing)
+
+
 class DamageTests(ReaderCase):
     """Rows that make no sense"""
 

@@ -128,6 +128,14 @@ class OlderVersionTests(SynchronousTestCase):
         assert isinstance(subscription, r.SubscriptionAdded)
         self.assertEqual((False, None), (subscription.automatic, batch.opened[1].listener))
 
+    def test_nothing_was_a_push(self) -> None:
+        """A journal of version 4 says who has published a message, and nothing behind that."""
+        message = [0, "t", 1, True, None, None, [], '["ada", null, "port 1883"]']
+        blob = msgpack.packb({"payloads": [b"x"], "messages": [message], "queued": [[[1, 1], 0]]})
+        batch = unpack(1, blob, TIMES)
+        self.assertIsNone(batch.queued[1, 1].push)
+        self.assertEqual(({}, set(), 0, {}), (batch.kept, batch.forgotten, batch.expired, batch.notes))
+
 
 class NonsenseTests(SynchronousTestCase):
     """What is no batch"""

@@ -38,6 +38,8 @@ def fill(store: SqliteStore, sessions: int = 200) -> None:
             store.record(r.MessageQueued(client_id, sequence, Message(f"t/{n}", b"%d" % n * 50, 1)))
         store.record(r.PacketIdAssigned(client_id, 1, 7))
         store.record(r.RetainedSet(Message(f"t/{n}", b"%d" % n * 50, 1, True)))
+        store.record(r.MessageKept(r.Kept(n + 1, f"id{n}", n, 9999, Message(f"t/{n}", b"%d" % n * 50))))
+        store.record(r.NoteSet(r.Note("note", f"k{n}", b"%d" % n * 50, 9999)))
 
 
 class DiskTestCase(SynchronousTestCase):
@@ -152,11 +154,15 @@ class DamagedTests(DiskTestCase):
         self.whole = self.path.read_bytes()
 
     def check(self, least: int) -> None:
-        """:param least: how many of 200 sessions, and of as many retained messages, must still be there."""
+        """:param least: how many of 200 sessions, retained messages and so on must still be there."""
         store = self.disk.open()
         state = self.disk.state
         self.assertGreaterEqual(len(state.sessions), least)
         self.assertGreaterEqual(len(state.retained), least)
+        self.assertGreaterEqual(len(state.notes), least)
+        archive = self.successResultOf(store.find_kept(r.KeptQuery(())))
+        self.assertGreaterEqual(len(archive), least)
+        self.assertEqual(len(archive), sum(state.kept_by_minute.values()))
         for client_id, messages in self.disk.messages(store).items():
             for message in [*messages.queued.values(), *messages.inflight.values()]:
                 assert message is not None
@@ -233,6 +239,8 @@ class DamagedTests(DiskTestCase):
             "UPDATE bodies SET topic = x'00' WHERE id = (SELECT body FROM inflight WHERE session = 6)",
             "DELETE FROM bodies WHERE id = (SELECT body FROM inflight WHERE session = 7)",
             "INSERT INTO subscriptions VALUES (4711, 't', 0, 0, 0, 0, 0, 1)",
+            "UPDATE kept SET push = '[1]' WHERE number = 8",
+            "UPDATE notes SET value = 'text' WHERE key = 'k9'",
         )
         with closing(sqlite3.connect(self.path)) as connection, connection:
             for sql in nonsense:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.broker.message import Source
+from pushd.broker.message import PushMark, Source
 from pushd.mqtt.codes import PropertyId
 from pushd.mqtt.packets import Properties
 from pushd.storage.rows import (
@@ -17,9 +17,11 @@ from pushd.storage.rows import (
     Times,
     read_ids,
     read_properties,
+    read_push,
     read_source,
     written_ids,
     written_properties,
+    written_push,
     written_source,
 )
 
@@ -56,6 +58,31 @@ class ReadTests(SynchronousTestCase):
     def test_subscription_identifiers(self, ids: tuple[int, ...]) -> None:
         """They come back."""
         self.assertEqual(ids, read_ids(written_ids(ids)))
+
+    @given(
+        st.builds(
+            PushMark, st.text(), st.integers(0), st.integers(0), st.booleans(), st.text(), st.booleans()
+        )
+    )
+    def test_pushes(self, push: PushMark) -> None:
+        """A mark comes back, whatever its texts; none is none."""
+        self.assertEqual(push, read_push(written_push(push)))
+        self.assertIsNone(read_push(written_push(None)))
+
+    def test_no_pushes(self) -> None:
+        """Any other JSON is damage, and what is no JSON."""
+        for text in (
+            "",
+            "[]",
+            "{}",
+            '["a"]',
+            '["a", "1"]',
+            '["a", 1.5]',
+            '["a", 1, 0, 1]',
+            "[1, 1]",
+            "[" * 9999,
+        ):
+            self.assertRaises(DamagedRow, read_push, text)
 
     def test_sources(self) -> None:
         """Who published something comes back as it was; what is none is damage."""

@@ -8,6 +8,7 @@ from contextlib import closing
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker import records as r
+from pushd.broker.message import Message
 from pushd.storage.errors import StoreError
 from pushd.storage.salvage import TABLES
 from pushd.storage.schema import steps, upgrade, version_of
@@ -58,6 +59,17 @@ class UpgradeTests(SynchronousTestCase):
         for table, columns in TABLES.items():
             found = [column for _, column, *_ in self.connection.execute(f"PRAGMA table_info({table})")]
             self.assertEqual(set(columns), set(found), table)
+
+    def test_statements_fit_the_first_page(self) -> None:
+        """On pages of their own, each would be one more that nothing can be read without; whoever made it."""
+        for version in range(len(steps()) + 1):
+            path = self.mktemp()
+            for last in (version, len(steps())):
+                with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                    upgrade(connection, steps()[:last])
+            with open(path, "rb") as file:
+                kind_of_page = file.read(101)[100]
+            self.assertEqual(13, kind_of_page, version)  # a leaf of a table
 
     def test_file_of_the_first_version(self) -> None:
         """A store that pushd 0.1 wrote is taken up with all that is in it."""
@@ -119,3 +131,25 @@ class UpgradeTests(SynchronousTestCase):
         (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
         (roots,) = self.connection.execute("SELECT count(*) FROM sqlite_master WHERE rootpage > 0").fetchone()
         self.assertEqual(1 + roots, pages)
+
+    def test_file_of_the_fourth_version(self) -> None:
+        """Its messages come from no push, its bodies are still counted, and it has room for an archive."""
+        disk = Disk(self)
+        disk.path.parent.mkdir()
+        with closing(sqlite3.connect(disk.path, isolation_level=None)) as connection:
+            upgrade(connection, steps()[:4])
+            for row in (
+                "sessions VALUES (7, 'ada', 'a', 60.0, NULL, NULL), (8, 'bob', 'b', 60.0, NULL, NULL)",
+                "bodies VALUES (3, 't', x'616263', NULL, NULL)",
+                "queued VALUES (7, 12, 3, 1, 0, NULL), (8, 1, 3, 1, 0, NULL)",
+            ):
+                connection.execute(f"INSERT INTO {row}")
+        store = disk.open()
+        self.assertIsNone(disk.messages(store)["ada"].queued[12].push)
+        for client_id, sequence, left in (("ada", 12, 1), ("bob", 1, 0)):
+            store.record(r.MessageDropped(client_id, sequence))
+            self.successResultOf(store.close())
+            self.assertEqual([(left,)], disk.rows("SELECT count(*) FROM bodies"))
+            store = disk.open()
+        store.record(r.MessageKept(r.Kept(1, "a", 1, 2, Message("t", b"x"))))
+        self.assertEqual(1, len(self.successResultOf(store.find_kept(r.KeptQuery(("t",))))))

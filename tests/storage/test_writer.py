@@ -10,7 +10,10 @@ from pushd.storage import schema, writer
 from pushd.storage.rows import Statement
 
 STATEMENTS = {name: value for name, value in vars(writer).items() if isinstance(value, Statement)}
-TABLES = {"sessions", "subscriptions", "bodies", "body_users", "queued", "inflight", "received", "retained"}
+TABLES = {
+    "sessions", "subscriptions", "bodies", "body_users", "queued", "inflight", "received", "retained",
+    "wills", "scheduled", "kept", "notes",
+}  # fmt: skip
 
 
 class PlanTests(SynchronousTestCase):
