@@ -182,8 +182,10 @@ class Reader:
             for topic in wish.topics:
                 await self._listen(topic)
         after = await self._source.number_of(wish.since.id) if wish.since.id else 0
+        # A reader whose clock is fast must not miss what is held while it waits for that time.
+        at = min(wish.since.at, int(self._now()))
         limit = max(PAGE, len(wish.topics)) if wish.since.latest else PAGE
-        return KeptQuery(wish.topics, after or 0, wish.since.at, wish.since.latest, limit)
+        return KeptQuery(wish.topics, after or 0, at, wish.since.latest, limit)
 
     async def _listen(self, topic: str) -> None:
         tap = await self._source.listen(self._principal, topic, self._came, self.stream.close)
@@ -254,8 +256,8 @@ class Reader:
             for kept in page:
                 await self.stream.drained()
                 self._tell_kept(kept)
-            if page:
-                query = replace(query, after=page[-1].number)
+            # What came since is not for the first look: of that, everything is wanted.
+            query = replace(query, latest=False, after=page[-1].number if page else query.after)
 
     def _tell_kept(self, kept: Kept) -> None:
         topic = self._source.topic_of(kept.message)

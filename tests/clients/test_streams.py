@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-import websocket  # type: ignore[import-untyped]  # websocket-client
+import websocket  # of websocket-client
 
 from tests.clients.browser import Browser, WebServer
 from tests.clients.furniture import ADA, BrokerTestCase

@@ -180,7 +180,7 @@ class DurableTests(ReadersCase):
         self.assertEqual(end.messages(), ["0", "1", "2"])
 
     def test_one_for_all(self) -> None:
-        """A message that many read waits for the store once, and is made into bytes once."""
+        """Many readers wait for the store together, and read the same."""
         ends = [self.read("/news/json") for _ in range(5)]
         self.push("news", "0")
         waiting = len(self.store.barriers)
@@ -259,6 +259,26 @@ class SpliceTests(ReadersCase):
         answer.callback([])  # of the time before
         self.rig.turn()
         self.assertEqual(end.messages(), ["0"])
+
+    def test_after_the_latest(self) -> None:
+        """Only what was said before is about the last of each topic."""
+        for number in range(2):
+            self.push("news", str(number))
+        end = self.read("/news/json?since=latest")
+        self.paused.look()
+        for number in range(2, 5):
+            self.push("news", str(number))
+        self.look_for_all(end)
+        self.assertEqual(end.messages(), ["1", "2", "3", "4"])
+
+    def test_a_clock_that_is_fast(self) -> None:
+        """What is said meanwhile is not lost on who asks for what will be said."""
+        end = self.read(f"/news/json?since={int(NOW) + 100}")
+        self.push("news", "0")
+        self.paused.look()
+        self.push("news", "1")
+        self.look_for_all(end)
+        self.assertEqual(end.messages(), ["0", "1"])
 
     def test_not_kept(self) -> None:
         """What is in no archive comes in its place all the same."""

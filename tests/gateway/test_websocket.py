@@ -38,6 +38,11 @@ class WebSocketCase(ReadersCase):
         """The message objects among them."""
         return [json.loads(payload) for opcode, payload in self.frames(end) if opcode == TEXT]
 
+    def stop_reading(self, end: End) -> None:
+        """The transport is full."""
+        stream: Any = end.transport.producer
+        stream.pauseProducing()
+
     def close_code(self, end: End) -> int:
         """What the last frame says, which is a close frame."""
         opcode, payload = self.frames(end)[-1]
@@ -141,7 +146,7 @@ class StreamTests(WebSocketCase):
     def test_who_does_not_read(self) -> None:
         """What waits for a reader has a bound."""
         end = self.open()
-        end.transport.producer.pauseProducing()
+        self.stop_reading(end)
         for _ in range(3):
             self.push("news", "x" * (MAX_UNREAD_BYTES // 2))
         self.assertTrue(end.transport.aborted)
@@ -177,7 +182,7 @@ class HearingTests(WebSocketCase):
     def test_ping_of_who_does_not_read(self) -> None:
         """Not answered: it would fill our memory."""
         end = self.open()
-        end.transport.producer.pauseProducing()
+        self.stop_reading(end)
         end.channel.dataReceived(masked_frame(b"x", PING) * 1000)
         self.assertEqual(len(self.frames(end)), 1)
 

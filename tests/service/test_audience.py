@@ -93,7 +93,8 @@ class AudienceTests(SynchronousTestCase):
         """Who comes now is told to come again; who is there may stay."""
         self.rules = judge = Judge()
         self.open()
-        for verdict in (ReasonCode.SERVER_UNAVAILABLE, Deferred()):
+        verdicts: list[Any] = [ReasonCode.SERVER_UNAVAILABLE, Deferred()]
+        for verdict in verdicts:
             judge.verdict = verdict
             code = self.successResultOf(self.audience.may_read(ADA, "news"))
             self.assertIs(code, ReasonCode.SERVER_UNAVAILABLE)
