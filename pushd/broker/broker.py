@@ -52,7 +52,7 @@ from pushd.broker.tap import Tap
 from pushd.broker.targets import SessionsByUser
 from pushd.broker.turn import Turn
 from pushd.broker.wheel import TimingWheel
-from pushd.broker.will import Will
+from pushd.broker.will import Wills
 from pushd.mqtt.codes import QoS, ReasonCode
 from pushd.mqtt.packets import Connect, SubscriptionRequest
 from pushd.mqtt.topics import is_valid_name, split_shared
@@ -69,6 +69,7 @@ class Broker:
     :ivar routing: the rules by which messages go elsewhere, too, or instead; see `use_routing`.
     :ivar companion: has at hand what access rules ask about users, if they ask.
     :ivar subscriber: who makes subscriptions that no client asks for; ``None`` for nobody.
+    :ivar wills: what is published for clients that are gone without a farewell.
     :ivar scheduled: the messages that are to be published later.
     :ivar receipts: what becomes of pushes.
     :ivar soon: calls something when others have been served.
@@ -120,6 +121,7 @@ class Broker:
         )
         self._groups: dict[str, SharedGroup] = {}  # by ``$share/NAME/FILTER``
         self.sessions: dict[str, Session] = {}
+        self.wills = Wills(self)
         self.by_user = SessionsByUser()
         self.taps: set[Tap] = set()
         self.online = 0
@@ -162,7 +164,7 @@ class Broker:
         self.change_expiry(session, expiry_s)
         if session.will is not None:
             session.will = None  # v5 [MQTT-3.1.3-9]
-            self.forget_will(client_id)
+            self.wills.forget(client_id)
         if self.companion is not None:
             self.companion.opened(session)
         return session, present
@@ -213,20 +215,12 @@ class Broker:
             self.store.record(records.SessionLeft(session.client_id, session.offline_since))
             self.router.presence_changed(session)
             self.wheel.add(session)
-            if session.will is not None and not self._delay_will(session.will):
-                self.send_will(session)
+            if session.will is not None:
+                self.wills.begin(session.will)
             self._hand_on(session.give_back_shared(lambda group: group.has_other_online(session)))
             session.fall_asleep()
         else:
             self.end_session(session)
-
-    def _delay_will(self, will: Will) -> bool:
-        """Whether a Will has to wait (v5 §3.1.3.2.2). When its session ends first, so does the wait."""
-        if will.delay_s == 0:
-            return False
-        will.due = will.session.offline_since + will.delay_s
-        self.wheel.add(will)
-        return True
 
     def end_session(self, session: Session) -> None:
         """Forget a session that has no client."""
@@ -246,38 +240,7 @@ class Broker:
         if session.persistent:
             self.store.record(records.SessionEnded(session.client_id))
         session.expiry_s = 0.0
-        if session.will is not None:
-            self.send_will(session)
-
-    def send_will(self, session: Session) -> None:
-        """Publish the Will of a session that nobody came back for in time."""
-        will, session.will = session.will, None
-        if will is None:
-            return
-        will.due = None
-        message = will.message()
-        verdict = self.may_write(session.policy, session, message.topic)
-        if not isinstance(verdict, Deferred):
-            verdict = succeed(verdict)
-        decided: Deferred[Decision] = verdict.addCallback(self._decide, session.policy, session, message)
-        decided.addCallback(self.inform_rules, session)
-        sent = decided.addCallback(self._publish_if, session)
-        sent.addErrback(lambda failure: self._log.failure("a Will was not sent", failure=failure))
-        # Not before: until the message is recorded, the Will is all that there is of it.
-        sent.addCallback(lambda _: self.forget_will(session.client_id))
-
-    def forget_will(self, client_id: str) -> None:
-        """Record that a client has no Will any more, unless it came back with another meanwhile."""
-        session = self.sessions.get(client_id)
-        client = None if session is None else session.client
-        if (session is None or session.will is None) and (client is None or client.will is None):
-            self.store.record(records.WillCleared(client_id))
-
-    def _publish_if(self, decision: Decision, session: Session) -> None:
-        if isinstance(decision, Message):
-            self.publish_message(decision, session)
-        else:
-            self.counters.dropped("plugin" if decision is ReasonCode.SUCCESS else "not_authorized")
+        self.wills.send(session)
 
     @staticmethod
     def _hand_on(messages: list[Message]) -> None:
@@ -419,10 +382,10 @@ class Broker:
         verdict = self.may_write(policy, principal, message.topic)
         if not isinstance(verdict, Deferred):
             verdict = succeed(verdict)
-        return verdict.addCallback(self._decide, policy, principal, message)
+        return verdict.addCallback(self.decide, policy, principal, message)
 
     @staticmethod
-    def _decide(
+    def decide(
         verdict: Verdict, policy: Policy, principal: Principal, message: Message
     ) -> Decision | Deferred[Decision]:
         """Ask the hooks about a message that is allowed."""
@@ -661,6 +624,8 @@ class Broker:
         return loaded.addCallback(self._restore, default_policy)
 
     def _restore(self, state: records.SavedState, policy: Policy) -> None:
+        self.archive.restore(state)  # first, for whatever is published from now on may be kept
+        self.notes.restore(state.notes.values())
         self.retained.restore(state.retained.values())
         for client_id, saved in list(state.sessions.items()):
             session = Session(
@@ -675,9 +640,8 @@ class Broker:
                 self._add_subscription(session, added.request, added.identifier, origin)
             self.wheel.add(session)
         for will in list(state.wills.values()):
-            self._restore_will(will, policy)
-        self.archive.restore(state)
-        self.notes.restore(state.notes.values())
+            of = self.sessions.get(will.client_id) or Session(self, policy, will.client_id, will.username)
+            self.wills.restore(of, will)
         self.receipts.restore()
         self.scheduled.restore(state.scheduled.values())
         self.wheel.start()
@@ -690,15 +654,6 @@ class Broker:
         now = self.wheel.seconds()
         self.store.record(records.SessionLeft(saved.client_id, now))
         return now
-
-    def _restore_will(self, saved: records.WillSet, policy: Policy) -> None:
-        """Send the Will of a client that the last process took with it, or go on waiting."""
-        session = self.sessions.get(saved.client_id)
-        if session is None:
-            session = Session(self, policy, saved.client_id, saved.username)
-        session.will = Will(self, session, saved.fields)
-        if not session.persistent or not self._delay_will(session.will):
-            self.send_will(session)
 
     def stop(self) -> Deferred[None]:
         """Disconnect every client and make everything durable."""

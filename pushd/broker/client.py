@@ -474,7 +474,7 @@ class Client:
             self._change_expiry(session_expiry(packet.properties))
         if packet.code is ReasonCode.NORMAL_DISCONNECTION and self.will is not None:
             self.will = None
-            self._broker.forget_will(self.session.client_id)
+            self._broker.wills.forget(self.session.client_id)
         self.connection.close(ReasonCode.SUCCESS)
 
     def _change_expiry(self, expiry_s: float | None) -> None:

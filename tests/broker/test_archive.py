@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from pushd.broker.broker import Broker
 from pushd.broker.interfaces import IRoutingRules, Principal
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message, PushMark, Source
+from pushd.broker.policy import Policy
 from pushd.broker.publication import Publication
 from pushd.broker.records import Kept, KeptQuery
 from pushd.broker.tap import listen
 from pushd.mqtt.codes import PropertyId, QoS, ReasonCode, Version
-from pushd.mqtt.packets import Puback, Publish
+from pushd.mqtt.packets import Puback, Publish, Will
 from pushd.storage.memory import MemoryStore
 from tests.driver import Rig
 from tests.fakes import HeldStore
@@ -122,6 +127,27 @@ class KeepTests(ArchiveCase):
         self.assertEqual(43_200, self.archive.keep_s("t"))
         self.broker.limits = replace(self.limits, cache_duration=0)
         self.assertEqual(0, self.archive.keep_s("t"))
+
+    def test_will_of_a_client_that_a_crash_took_along(self) -> None:
+        """It is kept behind what was kept before, though it is sent while the broker starts."""
+        for n in range(2):
+            self.push("t", b"%d" % n)
+        self.rig.connect("bob", will=Will("t", b"bob is gone"))
+        with self.lines_from_the_start(("t", 60)):
+            self.start()
+        self.assertEqual([b"0", b"1", b"bob is gone"], self.said("t"))
+
+    @contextmanager
+    def lines_from_the_start(self, *lines: tuple[str, int]) -> Iterator[None]:
+        """As `pushd.service` has it: the settings are there before what was stored."""
+        begin = Broker.start
+
+        def start(broker: Broker, policy: Policy) -> Deferred[None]:
+            broker.archive.keep_topics(lines)
+            return begin(broker, policy)
+
+        with patch.object(Broker, "start", start):
+            yield
 
     def test_restart(self) -> None:
         """What is kept next comes after all that was kept before, whatever the clock says."""
