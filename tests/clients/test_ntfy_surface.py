@@ -1,5 +1,6 @@
 """
-ntfy's contract for those who publish, line by line, with curl: where to, how, what with, and what is answered.
+ntfy's contract for those who publish, line by line, with curl: where to, what with, and what is
+answered.
 
 Who reads is in test_ntfy_reading.py, what is refused in test_ntfy_problems.py.
 """
@@ -33,7 +34,8 @@ SILENT = (
 )  # fmt: skip
 
 PRIORITIES = {
-    "1": 1, "min": 1, "2": 2, "low": 2, "3": 3, "default": 3, "4": 4, "high": 4, "5": 5, "max": 5, "urgent": 5,
+    "1": 1, "min": 1, "2": 2, "low": 2, "3": 3, "default": 3, "4": 4, "high": 4, "5": 5, "max": 5,
+    "urgent": 5,
 }  # fmt: skip
 
 FIRST = "view, Open, https://e.org/door, clear=true"
