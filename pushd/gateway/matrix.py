@@ -27,9 +27,10 @@ from pushd.gateway.pages import json_answer, json_app, json_object
 from pushd.gateway.parameters import TRUE
 from pushd.gateway.problems import Refusal
 from pushd.gateway.publish import Publisher, check_accepted
-from pushd.gateway.push_service import PUSHES_PER_S, PushService
+from pushd.gateway.push_service import PushService
 from pushd.gateway.request import GatewayRequest
 from pushd.gateway.topics import topic_of_segment
+from pushd.gateway.visitors import PUSHES_PER_S
 from pushd.gateway.web_push import MAX_BODY_BYTES, WebPush
 
 GATEWAY = {"unifiedpush": {"gateway": "matrix"}}

@@ -29,9 +29,12 @@ from typing import Any
 from pushd.broker.message import Message, PushMark
 from pushd.gateway.actions import actions_of_text
 from pushd.gateway.parameters import ICON, PRIORITIES, SEQUENCE_ID, Parameters
-from pushd.gateway.problems import Refusal
+from pushd.gateway.problems import PROPERTIES_TOO_LARGE, Refusal
 from pushd.mqtt.codes import PropertyId
 from pushd.mqtt.packets import Properties
+
+# All that is said about a push. A text of MQTT has 65 535 bytes at most, and a device has to take the packet.
+MAX_PROPERTIES_BYTES = 16_384
 
 MARKDOWN = "text/markdown"
 
@@ -55,7 +58,11 @@ def new_id() -> str:
 
 
 def properties_of(parameters: Parameters, attachment: Mapping[str, object] | None = None) -> Properties:
-    """What was said about a push, as it goes along with the message."""
+    """
+    What was said about a push, as it goes along with the message.
+
+    :raises Refusal: 40000, that is too much.
+    """
     said = {
         "title": parameters.title,
         "priority": str(parameters.priority or ""),
@@ -67,6 +74,8 @@ def properties_of(parameters: Parameters, attachment: Mapping[str, object] | Non
         "sequence_id": parameters.sequence_id,
     }
     pairs = [(name, value) for name, value in said.items() if value]
+    if pairs and sum(len(value.encode()) for _, value in pairs) > MAX_PROPERTIES_BYTES:
+        raise Refusal(PROPERTIES_TOO_LARGE)
     properties: Properties = {PropertyId.USER_PROPERTY: pairs} if pairs else {}
     if parameters.markdown:
         properties[PropertyId.CONTENT_TYPE] = MARKDOWN

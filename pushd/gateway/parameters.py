@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from types import MappingProxyType
+from typing import Any
 
 from pushd.gateway import problems
 from pushd.gateway.actions import Action, actions_of_json, actions_of_text
@@ -199,44 +200,33 @@ def header_text(value: bytes) -> str:
 
 
 def _checked(said: dict[str, object]) -> Parameters:
-    """One line for each parameter, in the order of `ALIASES`."""
     template = _template(said.get("template"))
-    return Parameters(
-        message=str(said.get("message", "")).replace("\\n", "\n"),  # curl users cannot easily type a newline
-        title=_line(said.get("title")),
-        priority=0 if template else priority_of(said.get("priority")),
-        tags=_tags(said.get("tags")),
-        click=_matching(_URI, _line(said.get("click")), problems.CLICK_INVALID),
-        icon=_matching(ICON, _line(said.get("icon")), problems.ICON_INVALID),
-        actions=_actions(said.get("actions")),
-        markdown=_is_true(said.get("markdown")),
-        unifiedpush=_is_true(said.get("unifiedpush")),
-        delay=_delay(said.get("delay"), keep=_keeps(said)),
-        attach=_line(said.get("attach")),
-        filename=_line(said.get("filename")),
-        template=template,
-        priority_template=str(said.get("priority", "")) if template else "",
-        sequence_id=_matching(SEQUENCE_ID, _line(said.get("sequence_id")), problems.SEQUENCE_ID_INVALID),
-        keep=_keeps(said),
-        qos=_qos(said.get("qos"), keep=_keeps(said)),
-        retain=_retain(said.get("retain")),
-        ttl_s=_ttl(said.get("ttl")),
-        as_json=_format(said.get("format")),
-    )
+    if template:
+        said["priority_template"] = said.pop("priority", "")
+    read = {field: reader(said[name]) for name, (field, reader) in _READERS.items() if name in said}
+    if not read.get("keep", True):
+        if read.get("delay"):
+            raise Refusal(problems.DELAY_NO_CACHE)
+        read.setdefault("qos", QoS.AT_MOST_ONCE)
+    return Parameters(**read)
 
 
 def _line(value: object) -> str:
     """A text of one line. It may end up in a header or a log some day: nothing that breaks lines gets in."""
-    text = "" if value is None else str(value)
+    text = str(value)
     if _CONTROL.search(text):
         raise Refusal(problems.CONTROL_CHARACTER)
     return text
 
 
-def _matching(pattern: re.Pattern[str], text: str, problem: Problem) -> str:
-    if text and not pattern.fullmatch(text):
-        raise Refusal(problem)
-    return text
+def _matching(pattern: re.Pattern[str], problem: Problem) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = _line(value)
+        if text and not pattern.fullmatch(text):
+            raise Refusal(problem)
+        return text
+
+    return read
 
 
 def priority_of(value: object) -> int:
@@ -252,72 +242,84 @@ def priority_of(value: object) -> int:
         raise Refusal(problems.PRIORITY_INVALID) from None
 
 
+def _message(value: object) -> str:
+    return str(value).replace("\\n", "\n")  # curl users cannot easily type a newline
+
+
 def _tags(value: object) -> tuple[str, ...]:
     """Parted by commas, which no tag can have in it; so it is with ntfy."""
-    text = ",".join(map(str, value)) if isinstance(value, list) else _line(value)
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return tuple(tag for tag in map(str.strip, _line(text).split(",")) if tag)
 
 
 def _actions(value: object) -> tuple[Action, ...]:
-    if value is None:
-        return ()
     return actions_of_json(value) if isinstance(value, list) else actions_of_text(str(value))
 
 
 def _is_true(value: object) -> bool:
     """ntfy's booleans: whatever is not yes is no."""
-    return value is not None and str(value).lower() in TRUE
+    return str(value).lower() in TRUE
 
 
-def _keeps(said: dict[str, object]) -> bool:
+def _is_kept(value: object) -> bool:
     """Whether the message is for those as well who do not listen at the moment."""
-    return str(said.get("cache", "")).lower() not in FALSE
-
-
-def _delay(value: object, keep: bool) -> str:
-    """What is not to be kept cannot wait."""
-    text = _line(value)
-    if text and not keep:
-        raise Refusal(problems.DELAY_NO_CACHE)
-    return text
+    return str(value).lower() not in FALSE
 
 
 def _retain(value: object) -> bool:
     """Ours is strict: who misspells it would find out weeks later."""
-    if value is None:
-        return False
     if str(value).lower() not in TRUE | FALSE:
         raise Refusal(problems.RETAIN_INVALID)
     return _is_true(value)
 
 
 def _template(value: object) -> str:
-    text = _line(value)
+    text = "" if value is None else _line(value)
     return "" if text.lower() in FALSE else text
 
 
-def _ttl(value: object) -> int | None:
+def _ttl(value: object) -> int:
     """Seconds, as in a header of Web Push (RFC 8030 §5.2)."""
-    if value is None:
-        return None
     digits = str(value)
     if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_TTL_DIGITS):
         raise Refusal(problems.TTL_INVALID)
     return int(digits)
 
 
-def _format(value: object) -> bool | None:
-    if value is None:
-        return None
+def _format(value: object) -> bool:
     try:
         return {"raw": False, "json": True}[str(value).lower()]
     except KeyError:
         raise Refusal(problems.FORMAT_INVALID) from None
 
 
-def _qos(value: object, keep: bool) -> QoS:
-    if value is None:
-        return QoS.AT_LEAST_ONCE if keep else QoS.AT_MOST_ONCE
+def _qos(value: object) -> QoS:
     if str(value) not in ("0", "1", "2"):
         raise Refusal(problems.QOS_INVALID)
     return QoS(int(str(value)))
+
+
+# The field of `Parameters` for each parameter, and who reads its value. Most pushes say one or two of them,
+# so only those are looked at.
+_READERS: dict[str, tuple[str, Callable[[object], Any]]] = {
+    "message": ("message", _message),
+    "title": ("title", _line),
+    "priority": ("priority", priority_of),
+    "tags": ("tags", _tags),
+    "click": ("click", _matching(_URI, problems.CLICK_INVALID)),
+    "icon": ("icon", _matching(ICON, problems.ICON_INVALID)),
+    "actions": ("actions", _actions),
+    "markdown": ("markdown", _is_true),
+    "unifiedpush": ("unifiedpush", _is_true),
+    "delay": ("delay", _line),
+    "attach": ("attach", _line),
+    "filename": ("filename", _line),
+    "template": ("template", _template),
+    "priority_template": ("priority_template", str),
+    "sequence_id": ("sequence_id", _matching(SEQUENCE_ID, problems.SEQUENCE_ID_INVALID)),
+    "cache": ("keep", _is_kept),
+    "qos": ("qos", _qos),
+    "retain": ("retain", _retain),
+    "ttl": ("ttl_s", _ttl),
+    "format": ("as_json", _format),
+}

@@ -32,11 +32,12 @@ from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.idempotency import Answers, Remember
 from pushd.gateway.messages import as_json, marked_as_json, message_line, new_id
-from pushd.gateway.parameters import Parameters
+from pushd.gateway.parameters import TRUE, Parameters
 from pushd.gateway.problems import OF_REASON_CODE, Refusal
 from pushd.gateway.pushes import Push
 from pushd.gateway.request import GatewayRequest
 from pushd.gateway.topics import topic_of_segment
+from pushd.gateway.visitors import PUSHES_PER_S
 from pushd.mqtt.codes import ReasonCode
 
 # What stands behind a topic in a path.
@@ -75,6 +76,9 @@ class Publisher(Protocol):
 
         :return: as `publish`.
         """
+
+    def has_readers(self, topic: str) -> bool:
+        """Whether anybody would get what is pushed to a topic."""
 
     def keep_s(self, topic: str) -> int:
         """How long the archive keeps what is pushed to a topic; 0 for not at all."""
@@ -131,11 +135,23 @@ class PushPage(Resource):
         return request.answer_with(self._tell(request, event))
 
     async def _publish(self, request: GatewayRequest) -> bytes:
-        caller = await self._guard.identify(request)
+        caller = await self._identify(request)
         answers = self._desk.answers
         if answers is None or request.getHeader(b"idempotency-key") is None:
             return await self._push(request, caller, None)
         return await answers.of_request(request, caller, partial(self._push, request, caller))
+
+    async def _identify(self, request: GatewayRequest) -> Caller:
+        """
+        A push for an app (UnifiedPush) that somebody waits for is held against the app's topic, and not
+        against whoever sends it.
+        """
+        topic = _topic_of_app(request)
+        if topic is None or not self._publisher.has_readers(topic):
+            return await self._guard.identify(request)
+        caller = await self._guard.identify(request, cost=0)
+        self._guard.visitors.check_key(("unifiedpush", topic), PUSHES_PER_S)
+        return caller
 
     async def _push(self, request: GatewayRequest, caller: Caller, remember: Remember | None) -> bytes:
         push, file = await self._desk.composer.compose(request, caller, self._due_at)
@@ -197,6 +213,13 @@ def _answer(publication: Publication, event: str = "message") -> bytes:
     assert mark is not None
     until = mark.at + mark.keep_s if mark.keep_s else 0
     return message_line(publication.topic, publication.message("", 0), event, until)
+
+
+def _topic_of_app(request: GatewayRequest) -> str | None:
+    """The topic of an endpoint as ntfy's apps hand it out, ``/upXXXXXXXXXXXX?up=1``."""
+    if not request.args or request.argument(b"up").decode("latin-1").lower() not in TRUE:
+        return None
+    return topic_of_segment(request.segments[0]) if len(request.segments) == 1 else None
 
 
 def is_push(request: GatewayRequest) -> bool:

@@ -32,7 +32,7 @@ from pushd.broker.message import PushMark
 from pushd.broker.publication import Publication
 from pushd.broker.targets import Targets
 from pushd.gateway import problems
-from pushd.gateway.messages import properties_of
+from pushd.gateway.messages import MAX_PROPERTIES_BYTES, properties_of
 from pushd.gateway.openapi import ANYTHING, BOOLEAN, closed, integer, listed, one_of, record, text
 from pushd.gateway.parameters import Parameters, read_parameters
 from pushd.gateway.problems import Problem, Refusal
@@ -44,8 +44,6 @@ from pushd.mqtt.wire import text_fault
 
 MAX_TARGETS = 1000  # names in one push, of all sorts together
 MAX_PROPERTIES = 64
-# Of all that goes along with a message: as much as an HTTP request may say in its headers.
-MAX_PROPERTIES_BYTES = 16_384
 MAX_COLLAPSE_KEY_LETTERS = 64
 MAX_TTL_S = 999_999_999  # thirty years; as ``ttl`` in a header
 

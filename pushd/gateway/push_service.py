@@ -18,10 +18,6 @@ from pushd.gateway.publish import check_accepted
 from pushd.gateway.web_push import WebPush, collapse_key
 from pushd.mqtt.codes import ReasonCode
 
-# To one endpoint, for as long as one likes. A group that chats has its messages come in bursts, which
-# `pushd.gateway.visitors` allows for.
-PUSHES_PER_S = 5.0
-
 
 class Courier(Protocol):
     """What is asked of the broker, in the name of whoever owns an endpoint."""

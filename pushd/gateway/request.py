@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -226,7 +227,12 @@ def origin_form(target: bytes) -> bytes:
 
 def http_date() -> bytes:
     """Now, as the header ``Date`` wants it."""
-    return format_date_time(int(time.time())).encode("ascii")
+    return _date_of(int(time.time()))
+
+
+@lru_cache(maxsize=2)
+def _date_of(second: int) -> bytes:
+    return format_date_time(second).encode("ascii")
 
 
 def _segments(path: bytes) -> list[bytes]:

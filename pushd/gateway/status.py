@@ -72,6 +72,7 @@ def status_pages(guard: Guard, status: Status, streams: Streams) -> Pages:
     return pages
 
 
+_READY = record(["ready"], ready=BOOLEAN)
 _STATUS = record(
     ["time", "figures", "dropped"],
     time=integer("Unix seconds; of the last sample"),
@@ -162,7 +163,7 @@ class ReadyPage:
         self._status = status
 
     @app.route("/ready", methods=["GET"])
-    @described("Whether clients may be sent here", answer=record(["ready"], ready=BOOLEAN), statuses=(200, 503), open=True)
+    @described("Whether clients may be sent here", answer=_READY, statuses=(200, 503), open=True)
     def ready(self, request: GatewayRequest) -> bytes:
         """Without a login. 503 until what was stored is loaded and all plugins run, and from a stop on."""
         ready = self._status.ready

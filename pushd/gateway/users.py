@@ -171,7 +171,7 @@ class AccountPages:
         return json_answer(request, _shown(account))
 
     @app.route("/users/<user>", methods=["PUT"])
-    @described("Make or change an account, for administrators", body=_WANTED, answer=_USER, statuses=(200, 201))
+    @described("Make or change a user, for administrators", body=_WANTED, answer=_USER, statuses=(200, 201))
     async def put(self, request: GatewayRequest, user: str) -> bytes:
         await self._guard.identify_admin(request)
         username, wanted = user_of_path(user), Wanted.of(json_object(request))

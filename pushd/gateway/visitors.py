@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 # device that was offline and has kept what it wanted to say.
 BURST_S = 10.0
 
+# To one endpoint of UnifiedPush, for as long as one likes and whoever sends: a server of Matrix or Mastodon
+# pushes for thousands. A group that chats has its messages come in bursts, which are allowed for.
+PUSHES_PER_S = 5.0
+
 
 class Rates(NamedTuple):
     """Requests per second; 0 is no limit."""

@@ -510,6 +510,10 @@ class Publisher:
         """See `pushd.broker.telling.tell`."""
         return tell(self._broker, self.policy, principal, publication, event)
 
+    def has_readers(self, topic: str) -> bool:
+        """Whether anybody is subscribed to a topic, by MQTT or by a stream."""
+        return bool(self._broker.router.route(self.policy.mount_point + topic).targets)
+
     def keep_s(self, topic: str) -> int:
         """See `pushd.broker.archive.Archive.keep_s`."""
         return self._broker.archive.keep_s(self.policy.mount_point + topic)

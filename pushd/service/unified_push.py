@@ -66,8 +66,9 @@ class UnifiedPush:
         """The pages behind one listener's guard."""
         from pushd.gateway.matrix import MatrixPages
         from pushd.gateway.own_address import OwnAddress
-        from pushd.gateway.push_service import PUSHES_PER_S, PushService
+        from pushd.gateway.push_service import PushService
         from pushd.gateway.unified_push import EndpointPages
+        from pushd.gateway.visitors import PUSHES_PER_S
 
         def charge(endpoint: Endpoint) -> None:
             guard.visitors.check_key(("endpoint", endpoint.id), PUSHES_PER_S)

@@ -59,6 +59,7 @@ class Press:
     principals: list[Principal] = field(default_factory=list)
     events: list[str] = field(default_factory=list)  # what readers were told, beside `published`
     kept_for_s: int = 0
+    read_topics: set[str] = field(default_factory=set)
 
     def publish(self, principal: Principal, publication: Publication) -> Deferred[ReasonCode]:
         self.principals.append(principal)
@@ -69,6 +70,9 @@ class Press:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer if isinstance(self.answer, Deferred) else succeed(self.answer)
+
+    def has_readers(self, topic: str) -> bool:
+        return topic in self.read_topics
 
     def keep_s(self, topic: str) -> int:
         return self.kept_for_s

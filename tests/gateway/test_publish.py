@@ -11,8 +11,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.gateway.delays import DelayRange
+from pushd.gateway.guards import Reception
 from pushd.gateway.idempotency import Answers
 from pushd.gateway.publish import PushDesk
+from pushd.gateway.visitors import BURST_S, PUSHES_PER_S, Rates, Visitors
 from pushd.mqtt.codes import QoS, ReasonCode
 from pushd.service.assembly import Publisher
 from tests.driver import Rig
@@ -309,3 +311,26 @@ class RepetitionTests(SynchronousTestCase):
         self.assertEqual(self.push(b"x", query="?priority=9").code, 40007)
         self.assertEqual(self.push(b"x", query="?priority=9").code, 40007)
         self.assertEqual(self.rig.broker.notes.of_kind("idempotency"), [])
+
+
+class AppTests(SynchronousTestCase):
+    """``/<topic>?up=1``: an endpoint as ntfy's apps hand it out"""
+
+    def setUp(self) -> None:
+        visitors = Visitors(lambda: Rates(per_address=1.0), lambda: 0.0)
+        self.caller = Caller(Press(read_topics={"upAAAA", "upBBBB"}), reception=Reception(visitors=visitors))
+
+    def accepted(self, *topics: str) -> int:
+        """How many of 200 pushes from one address are."""
+        statuses = [self.caller.post(f"/{topics[n % len(topics)]}?up=1", b"x").status for n in range(200)]
+        return statuses.count(200)
+
+    def test_who_waits_for_it_is_charged(self) -> None:
+        """A server of Matrix pushes for thousands."""
+        one = self.accepted("upAAAA")
+        self.assertEqual(one, int(BURST_S * PUSHES_PER_S) + 1)
+        self.assertEqual(self.accepted("upAAAA", "upBBBB"), one)  # to the second, and no more to the first
+
+    def test_who_pushes_to_nobody_is_charged_itself(self) -> None:
+        """Or it could use a new topic each time."""
+        self.assertEqual(self.accepted(*(f"up{n:04}" for n in range(200))), int(BURST_S) + 1)

@@ -46,7 +46,18 @@ class ReadTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """It is said so: whoever misspells it would miss messages, or get them all."""
-        for text in ("yesterday", "-10m", "10 m", "10x", "m", "1m" * 40, "1" * 13, "1" * 4000, "١٠m", "Al l"):
+        for text in (
+            "yesterday",
+            "-10m",
+            "10 m",
+            "10x",
+            "m",
+            "1m" * 40,
+            "1" * 13,
+            "1" * 4000,
+            "\u0661\u0660m",
+            "Al l",
+        ):
             error = self.assertRaises(Refusal, read_since, text, NOW)
             self.assertEqual(error.problem.code, 40008, text)
 

@@ -1,6 +1,6 @@
 """
-A page to try the gateway's calls: ``/docs``. It shows what ``/openapi.json`` says, with a form for each call, and
-sends what is filled in from the reader's browser.
+A page to try the gateway's calls: ``/docs``. It shows what ``/openapi.json`` says, with a form for each call,
+and sends what is filled in from the reader's browser.
 """
 
 from __future__ import annotations
