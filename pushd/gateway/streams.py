@@ -220,8 +220,12 @@ class Stream:
     # What the transport says
 
     def pauseProducing(self) -> None:
-        """The reader does not keep up. What is said meanwhile waits for it, up to a bound."""
-        self._full, self._unread_bytes = True, 0
+        """
+        The reader does not keep up. What is said meanwhile waits for it, up to a bound. Twisted says so again
+        with each write that has to wait.
+        """
+        if not self._full:
+            self._full, self._unread_bytes = True, 0
 
     def resumeProducing(self) -> None:
         """It has read all that waited."""

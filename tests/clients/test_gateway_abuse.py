@@ -53,6 +53,12 @@ UPGRADE = (
 )
 
 MOST_S = 2.0  # how long a message may take while somebody attacks
+# What is asked for, and where it is.
+OWN_PLACES = (
+    ("/console/", b"../console"),
+    ("/console//", b"../../console"),
+    ("/docs/", b"../docs"),
+)
 GUESSES = 1000
 SLOW = 500
 
@@ -222,7 +228,7 @@ class WebSocketTests(AbuseCase):
         "a length of 2^64 - 1": (masked_frame(b"x", BINARY, length=(1 << 64) - 1), 1002),
         "a length of 2^62": (masked_frame(b"x", BINARY, length=1 << 62), 1003),
         "a text": (masked_frame(b"hello", TEXT), 1003),
-        "a text that is no UTF-8": (masked_frame(b"\xff", TEXT), 1003),
+        "a text that is no UTF-8": (masked_frame(b"\xff", TEXT), 1007),
         "a ping of 126 bytes": (masked_frame(b"x" * 126, PING), 1002),
         "a ping in two parts": (masked_frame(b"x", PING, first=0), 1002),
         "reserved bits": (masked_frame(b"x", PING, first=0xC0), 1002),
@@ -279,9 +285,9 @@ class WebSocketTests(AbuseCase):
     def test_no_upgrade(self) -> None:
         """Refused in JSON, in words of their own."""
         for what, ((before, after), code) in self.UPGRADES.items():
-            answer = self.exchange(
-                UPGRADE.replace(before, after).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-            )
+            connection = self.connect()
+            connection.sendall(UPGRADE.replace(before, after))
+            answer = connection.recv(4096)
             self.assertEqual(json.loads(answer.partition(b"\r\n\r\n")[2])["code"], code, what)
 
 
@@ -298,7 +304,7 @@ class GuessingTests(AbuseCase):
         return answer.status, answer.read().decode(), int(answer.headers.get("Retry-After", 0))
 
     def test_a_thousand_guesses(self) -> None:
-        """Few are looked at, whoever is guessed at; what is said does not tell whether there is such a user."""
+        """Few are looked at, whoever is guessed at, and what is said is the same for all."""
         gateway = http.client.HTTPConnection("127.0.0.1", self.broker.port("http"), timeout=DEADLINE_S)
         guesses = ("ada:{}", "nobody{}:x", ":tk_{:029}", "tk_{:029}", "bob:{}")
         began = time.monotonic()
@@ -324,11 +330,12 @@ class LeadingAstrayTests(AbuseCase):
     """What a browser could be made to do"""
 
     def test_no_redirects(self) -> None:
-        """Whatever stands in an address: nothing but the console has another place to be."""
+        """Whatever stands in an address: a slash too many behind two pages, and nothing else."""
         for target in (
             "/", "//evil.example/", "/console/", "/docs/", "/docs", "//evil.example/..", "/\\evil.example",
-            "/https://evil.example/", "/x//", "/v1", "/v1/", "/v1/health/", "/v1//health", "/file/", "/metrics/",
-            "/_matrix/push/v1/notify/", "/openapi.json/", "/v1/clients/", "/v1/users//", "/t?url=//evil.example",
+            "/https://evil.example/", "/x//", "/v1", "/v1/", "/v1/health/", "/v1//health", "/file/",
+            "/metrics/", "/_matrix/push/v1/notify/", "/openapi.json/", "/v1/clients/", "/v1/users//",
+            "/t?url=//evil.example",
             "http://evil.example/v1/health/", "/%2F%2Fevil.example", "/console//", "/v1/%0d%0aLocation:%20x",
         ):  # fmt: skip
             head = f"GET {target} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
@@ -336,7 +343,7 @@ class LeadingAstrayTests(AbuseCase):
             self.assertRegex(answer, rb"^HTTP/1.1 \d", target)
             found = re.search(rb"(?m)^Location: (.*)\r$", answer.partition(b"\r\n\r\n")[0])
             if found is not None:
-                self.assertEqual((target.rstrip("/"), found[1]), ("/console", b"../console"), answer)
+                self.assertIn((target, found[1]), OWN_PLACES, answer)
 
     def test_files_are_never_pages(self) -> None:
         """Whatever they are called and contain, they are to be saved, and not what a browser would run."""
