@@ -54,6 +54,23 @@ class AcceptedTransport(tcp.Server):
     slot = 0
     _stuck_since: float | None = None  # when the kernel last took bytes, while some are waiting
 
+    def write(self, data: bytes) -> None:
+        """
+        Offer the kernel the bytes now. Most often it takes them all: to ask it first whether it would, and no
+        longer to ask it, are two system calls and a turn of the reactor for each answer of the gateway.
+        """
+        if data and self.connected and not self._waits_to_write():
+            taken = super().writeSomeData(data)  # ours is for those who wait
+            if isinstance(taken, int):
+                data = data[taken:]
+            # Otherwise Twisted is to find out for itself, and say so where it says such things.
+        super().write(data)
+
+    def _waits_to_write(self) -> bool:
+        """Whether bytes are waiting, or a producer for the end of what is written."""
+        pulls = self.producer is not None and not self.streamingProducer
+        return bool(self.dataBuffer or self._tempDataBuffer or pulls or self._writeDisconnected)
+
     def startWriting(self) -> None:
         """There are bytes to be sent when the kernel can take them."""
         if self._stuck_since is None:

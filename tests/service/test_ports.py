@@ -355,3 +355,58 @@ class StallTests(PortTestCase):
         self.spend(3 * STALL_S)
         self.assertTrue(self.transport.connected)
         self.assertIsNone(self.transport.due_at())
+
+
+class WriteTests(PortTestCase):
+    """Bytes that the kernel takes at once"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        (self.client,) = self.come()
+        transport = self.factory.made[0].transport
+        assert isinstance(transport, AcceptedTransport)
+        self.transport = transport
+
+    def test_nobody_waits(self) -> None:
+        """Neither Twisted for the kernel, nor the timing wheel for the peer."""
+        self.transport.write(b"hello")
+        self.assertEqual(self.client.recv(100), b"hello")
+        self.assertNotIn(self.transport, self.reactor.writers)
+        self.assertIsNone(self.transport.due_at())
+
+    def test_order(self) -> None:
+        """What comes behind bytes that wait is not sent before them."""
+        size = 20_000_000
+        self.transport.write(b"x" * size)
+        self.assertIn(self.transport, self.reactor.writers)
+        self.transport.write(b"end")
+        received = bytearray()
+        while self.transport in self.reactor.writers:
+            received += self.client.recv(1_000_000)
+            self.transport.doWrite()
+        while len(received) < size + 3:
+            received += self.client.recv(1_000_000)
+        self.assertEqual(bytes(received[-4:]), b"xend")
+
+    def test_a_producer_that_is_pulled(self) -> None:
+        """It is asked for more when Twisted has sent what it gave, so Twisted has to send it."""
+        pulled = []
+
+        class Producer:
+            def resumeProducing(self) -> None:
+                pulled.append(1)
+
+            def stopProducing(self) -> None:
+                """Nothing to stop."""
+
+        self.transport.registerProducer(Producer(), False)
+        self.transport.write(b"piece")
+        self.transport.doWrite()
+        self.assertEqual(len(pulled), 2)
+
+    def test_a_peer_that_is_gone(self) -> None:
+        """Twisted finds out, and says so where it says such things."""
+        self.transport.socket.shutdown(2)
+        self.transport.write(b"hello")
+        self.assertIn(self.transport, self.reactor.writers)
+        self.assertIsInstance(self.transport.doWrite(), Exception)
