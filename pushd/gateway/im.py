@@ -26,11 +26,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pushd.broker.message import Message
+from pushd.broker.message import Message, new_push_id
 from pushd.broker.publication import Publication
 from pushd.gateway.events import EventStream, Listening, Streams, feed
 from pushd.gateway.guards import Caller, Guard
-from pushd.gateway.messages import new_id
 from pushd.gateway.openapi import EVENTS, described, integer, listed, record, text
 from pushd.gateway.pages import json_answer, json_app, json_object, quoted_text
 from pushd.gateway.problems import FORBIDDEN, TOPIC_INVALID, Problem, Refusal
@@ -96,7 +95,7 @@ class ImPages:
         except EnvelopeError as error:
             raise Refusal(Problem(40000, f"invalid request: {error}")) from None
         check_accepted(await self._publisher.publish(caller, Publication(topic, payload)))
-        return json_answer(request, {"id": new_id(), "topic": topic, "time": time_s})
+        return json_answer(request, {"id": new_push_id(), "topic": topic, "time": time_s})
 
     @app.route("/im/<namespace>/<uid>/sse", methods=["GET"])
     @described("The instant messages that come for the caller", answers=EVENTS)

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from pushd.broker.message import new_push_id
 from pushd.gateway import problems
 from pushd.gateway.guards import Guard
-from pushd.gateway.messages import new_id
 from pushd.gateway.openapi import described, listed, record, text
 from pushd.gateway.own_address import OwnAddress
 from pushd.gateway.pages import json_answer, json_app, json_object
@@ -133,7 +133,7 @@ class MatrixPages:
         caller = await self._guard.identify(request, cost=0)
         self._guard.visitors.check_key(("unifiedpush", topic), PUSHES_PER_S)
         keep_s = self._publisher.keep_s(topic)
-        publication = push.publication(topic, "", new_id(), int(self._now()), keep_s)
+        publication = push.publication(topic, "", new_push_id(), int(self._now()), keep_s)
         check_accepted(await self._publisher.publish(caller, publication))
 
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,17 +43,7 @@ ORDER = (
     "icon", "actions", "attachment", "content_type", "encoding",
 )  # fmt: skip
 
-_LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-# Each of the 256 byte values becomes a letter. 256 is no multiple of 62, so eight letters come up a little
-# more often; an id needs to be unique, not unguessable, and keeps over 71 of its 72 bits.
-_LETTER_OF_BYTE = (_LETTERS * 5)[:256]
-
 to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def new_id() -> str:
-    """A message id: 12 of ``[A-Za-z0-9]``."""
-    return os.urandom(12).translate(_LETTER_OF_BYTE).decode("ascii")
 
 
 def properties_of(parameters: Parameters, attachment: Mapping[str, object] | None = None) -> Properties:

@@ -24,14 +24,14 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 
 from pushd.broker.interfaces import Principal
-from pushd.broker.message import PushMark
+from pushd.broker.message import PushMark, new_push_id
 from pushd.broker.publication import Publication
 from pushd.gateway import problems
 from pushd.gateway.composing import Composer, sequence_id
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.idempotency import Answers, Remember
-from pushd.gateway.messages import as_json, marked_as_json, message_line, new_id
+from pushd.gateway.messages import as_json, marked_as_json, message_line
 from pushd.gateway.parameters import TRUE, Parameters
 from pushd.gateway.problems import OF_REASON_CODE, Refusal
 from pushd.gateway.pushes import Push
@@ -200,7 +200,7 @@ class PushPage(Resource):
         return replace(publication, payload=payload, mark=marked_as_json(publication.mark))
 
     def _mark(self, push: Push, at: int) -> PushMark:
-        return PushMark(new_id(), at, self._publisher.keep_s(push.topic) if push.parameters.keep else 0)
+        return PushMark(new_push_id(), at, self._publisher.keep_s(push.topic) if push.parameters.keep else 0)
 
 
 def _to_remember(publication: Publication, remember: Remember | None, answer: bytes) -> Publication:

@@ -37,7 +37,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from pushd.broker.interfaces import Principal
-from pushd.broker.message import PushMark
+from pushd.broker.message import PushMark, new_push_id
 from pushd.broker.publication import Publication
 from pushd.broker.targets import Outcome, Targets
 from pushd.broker.trie import is_exact
@@ -46,7 +46,7 @@ from pushd.gateway.delays import DelayRange
 from pushd.gateway.events import Streams
 from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.idempotency import Answers, Remember, forget, key_of, who
-from pushd.gateway.messages import marked_as_json, message_object, new_id, to_json
+from pushd.gateway.messages import marked_as_json, message_object, to_json
 from pushd.gateway.openapi import EVENTS, described, integer, listed, or_null, record, text
 from pushd.gateway.pages import json_answer, json_app, page_limit, path_text
 from pushd.gateway.problems import Refusal
@@ -180,7 +180,7 @@ class PushOffice:
             check_accepted(await pusher.may_write(caller, topic))
         if not self.can_store():
             raise Refusal(problems.NO_ROOM)
-        later = Later(new_id(), due_at, caller.username, pusher.listener, said)
+        later = Later(new_push_id(), due_at, caller.username, pusher.listener, said)
         answer = _line({"id": later.id, "time": int(due_at), "scheduled": True})
         self.postponed.add(later)
         remember(answer)
@@ -264,7 +264,7 @@ class PushApiPages:
             self._office.webhooks.check(wanted.webhook)
         if wanted.deliver_at:
             return await self._office.send_later(self._pusher, caller, wanted, said, remember)
-        id, at = new_id(), int(self._office.now())
+        id, at = new_push_id(), int(self._office.now())
         told: list[bytes] = []
 
         def taken(outcome: Outcome) -> None:

@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
+from pushd.broker.message import new_push_id
 from pushd.broker.publication import Publication
 from pushd.gateway.endpoints import Endpoint, Endpoints, key_of
 from pushd.gateway.guards import Caller
-from pushd.gateway.messages import new_id
 from pushd.gateway.publish import check_accepted
 from pushd.gateway.web_push import WebPush, collapse_key
 from pushd.mqtt.codes import ReasonCode
@@ -71,7 +71,7 @@ class PushService:
         """
         endpoint = self.endpoints.find(secret)
         self.charge(endpoint)
-        id = new_id()
+        id = new_push_id()
         keep_s = 0 if endpoint.is_direct else self.courier.keep_s(endpoint)
         key = collapse_key(key_of(secret), id, push.topic)
         publication = push.publication(endpoint.topic, key, id, int(self.now()), keep_s)

@@ -27,14 +27,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pushd.broker.interfaces import Principal
-from pushd.broker.message import Message, PushMark
+from pushd.broker.message import Message, PushMark, new_push_id
 from pushd.broker.records import Kept, KeptQuery
 from pushd.broker.tap import Tap
 from pushd.gateway import problems
 from pushd.gateway.announcements import Announcement, Announcer, object_of_kept
 from pushd.gateway.filters import EVERYTHING, Filter
 from pushd.gateway.formats import Format
-from pushd.gateway.messages import message_object, new_id
+from pushd.gateway.messages import message_object
 from pushd.gateway.problems import OF_REASON_CODE, Refusal
 from pushd.gateway.since import NONE, Since
 from pushd.gateway.streams import Stream
@@ -219,7 +219,7 @@ class Reader:
         return b""
 
     def _event(self, name: str) -> bytes:
-        shown = {"id": new_id(), "time": int(self._now()), "event": name, "topic": self._wish.named}
+        shown = {"id": new_push_id(), "time": int(self._now()), "event": name, "topic": self._wish.named}
         return self._format.encode(shown)
 
     # What is being said

@@ -24,10 +24,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pushd.broker.message import new_push_id
 from pushd.gateway import problems
 from pushd.gateway.endpoints import Endpoint, new_endpoint_id
 from pushd.gateway.guards import Caller, Guard
-from pushd.gateway.messages import new_id
 from pushd.gateway.openapi import described, integer, listed, one_of, record, text
 from pushd.gateway.own_address import OwnAddress
 from pushd.gateway.pages import json_answer, json_app, json_object
@@ -239,7 +239,7 @@ def shown(endpoint: Endpoint) -> dict[str, object]:
 
 def _new_topic() -> str:
     """Of a device that names none. ntfy's distributors have topics of this form, and rules that know them."""
-    return f"up{new_id()}{new_id()}"
+    return f"up{new_push_id()}{new_push_id()}"
 
 
 def _vapid(text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.broker.message import Message
+from pushd.broker.message import Message, new_push_id
 from pushd.mqtt.codes import PropertyId, QoS, Version
 from pushd.mqtt.packets import Properties, Publish
 from pushd.mqtt.writer import encode
@@ -102,3 +104,13 @@ class VariantTests(SynchronousTestCase):
     def test_repr(self) -> None:
         """Log lines say which message, without its payload."""
         self.assertEqual("<Message 't' qos=1 retain=False 3 bytes>", repr(Message("t", b"abc", 1)))
+
+
+class NewIdTests(SynchronousTestCase):
+    """12 of ``[A-Za-z0-9]``"""
+
+    def test_ids_have_the_form_that_clients_expect_and_differ(self) -> None:
+        """A thousand in a row have no two alike."""
+        ids = {new_push_id() for _ in range(1000)}
+        self.assertEqual(len(ids), 1000)
+        self.assertTrue(all(re.fullmatch("[A-Za-z0-9]{12}", one) for one in ids))

@@ -11,11 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
 from pushd.broker.interfaces import IStore
-from pushd.broker.message import PushMark
+from pushd.broker.message import PushMark, new_push_id
 from pushd.broker.publication import Publication
 from pushd.gateway.guards import Caller as Principal
 from pushd.gateway.guards import Guard
-from pushd.gateway.messages import new_id
 from pushd.gateway.streams import Places
 from pushd.gateway.subscribe import subscribe_pages
 from pushd.mqtt.codes import PropertyId
@@ -136,7 +135,7 @@ class ReadersCase(SynchronousTestCase):
     ) -> str:
         """Somebody pushes. `keep_s` 0 is ``cache=no``. :return: the message's id."""
         properties: Properties = {PropertyId.USER_PROPERTY: list(said.items())} if said else {}
-        mark = PushMark(new_id(), int(self.rig.clock.seconds() + delay_s), keep_s)
+        mark = PushMark(new_push_id(), int(self.rig.clock.seconds() + delay_s), keep_s)
         publication = Publication(topic, text.encode(), properties=properties, mark=mark)
         if delay_s:
             self.publisher.schedule(Principal("bob"), publication, mark.id, delay_s)

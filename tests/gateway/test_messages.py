@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from typing import Any
 
 from hypothesis import given
@@ -12,14 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.broker.message import Message, PushMark
-from pushd.gateway.messages import (
-    as_json,
-    marked_as_json,
-    message_line,
-    message_object,
-    new_id,
-    properties_of,
-)
+from pushd.gateway.messages import as_json, marked_as_json, message_line, message_object, properties_of
 from pushd.gateway.parameters import NONE_SAID, Parameters
 from pushd.mqtt.codes import PropertyId
 
@@ -156,13 +148,3 @@ class JsonPayloadTests(SynchronousTestCase):
         whole = Message("t", b"[]", 1)
         whole.push = marked_as_json(MARK)
         self.assertEqual(message_object("t", whole), message_object("t", message(b"[]")))
-
-
-class NewIdTests(SynchronousTestCase):
-    """12 of ``[A-Za-z0-9]``"""
-
-    def test_ids_have_the_form_that_clients_expect_and_differ(self) -> None:
-        """A thousand in a row have no two alike."""
-        ids = {new_id() for _ in range(1000)}
-        self.assertEqual(len(ids), 1000)
-        self.assertTrue(all(re.fullmatch("[A-Za-z0-9]{12}", one) for one in ids))
