@@ -320,6 +320,8 @@ class Server(Service):
         except PeopleUnavailable as problem:
             _exit(str(problem))
         self._access.start()
+        if self.people.in_use:
+            self._unified_push.follow(self.people)
         self.friends.look_again()
 
     def _start_plugins(self) -> None:

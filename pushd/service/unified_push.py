@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 from pushd.broker.broker import Broker
 from pushd.broker.interfaces import Principal, Verdict
@@ -23,12 +24,16 @@ from pushd.broker.publication import Publication
 from pushd.broker.session import Session
 from pushd.broker.targets import Outcome, Targets, push
 from pushd.mqtt.codes import ReasonCode
+from pushd.people.interfaces import Aspect
+from pushd.service.people import PeopleOffice
 
 if TYPE_CHECKING:
     from pushd.gateway.endpoints import Endpoint, Endpoints
     from pushd.gateway.guards import Guard
     from pushd.gateway.pages import Pages
     from pushd.service.assembly import Publisher
+
+log = Logger()
 
 # When something expired that is not to be sent to anybody: however clocks are read, that is past.
 LONG_AGO_S = 3600
@@ -78,6 +83,21 @@ class UnifiedPush:
         endpoints: Any = EndpointPages(guard, service, address, publisher.policy.name)
         matrix: Any = MatrixPages(guard, service, publisher, address, self._now)
         return {b"v1/up": endpoints.app.resource(), b"_matrix": matrix.app.resource()}
+
+    def follow(self, people: PeopleOffice) -> None:
+        """Hear of accounts that are removed: whoever gets that name next is somebody else."""
+
+        def changed(username: str) -> None:
+            if username:
+                asked = Deferred.fromCoroutine(self._changed(people, username))
+                asked.addErrback(lambda failure: log.failure("Endpoints were not removed", failure=failure))
+
+        people.watch.listen(Aspect.ACCOUNT, changed)
+
+    async def _changed(self, people: PeopleOffice, username: str) -> None:
+        if await people.people.account(username) is None:
+            for endpoint in self.endpoints.of_owner(username):
+                await self.endpoints.remove(endpoint)
 
     def _durable(self) -> Deferred[None]:
         return self._broker.store.barrier() if self._broker.store.pending else succeed(None)

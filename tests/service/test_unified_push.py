@@ -14,7 +14,10 @@ from pushd.broker.publication import Publication
 from pushd.gateway.endpoints import Endpoint
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.packets import Publish
-from pushd.service.unified_push import BrokerCourier, Owner
+from pushd.people.interfaces import Account
+from pushd.people.memory import MemoryPeople
+from pushd.service.people import PeopleOffice
+from pushd.service.unified_push import BrokerCourier, Owner, UnifiedPush
 from tests.driver import Peer, Rig
 from tests.fakes import Rules
 
@@ -99,3 +102,41 @@ class CourierTests(SynchronousTestCase):
         self.rig.broker.archive.keep_topics([("home/short", 5)])
         self.assertEqual(self.courier.keep_s(self.endpoint()), 100)
         self.assertEqual(self.courier.keep_s(self.endpoint(topic="short")), 5)
+
+
+class RemovedAccountTests(SynchronousTestCase):
+    """An account that is removed takes its endpoints along"""
+
+    def setUp(self) -> None:
+        self.rig = Rig()
+        self.people = MemoryPeople()
+        self.office = PeopleOffice(lambda: self.people, self.rig.clock)
+        self.office.prepare()
+        self.unified_push = UnifiedPush(self.rig.broker, lambda username: False, str, lambda: 1_700_000_000.0)
+        self.unified_push.follow(self.office)
+        self.office.start()
+        self.addCleanup(self.office.stop)
+        for name in ("anna", "ben"):
+            self.successResultOf(self.people.keep_account(Account(name, "$7$...")))
+            self.register(name)
+        self.rig.clock.pump([0.5] * 4)
+
+    def register(self, owner: str) -> None:
+        endpoint = Endpoint(f"of {owner}", owner, self.rig.policy.name, "t")
+        self.successResultOf(Deferred.fromCoroutine(self.unified_push.endpoints.register(endpoint)))
+
+    def owners(self) -> list[str]:
+        return [name for name in ("anna", "ben") if self.unified_push.endpoints.of_owner(name)]
+
+    def test_they_are_gone(self) -> None:
+        """Whoever gets the name next is somebody else."""
+        self.people.remove_account("anna")
+        self.rig.clock.pump([0.5] * 4)
+        self.assertEqual(self.owners(), ["ben"])
+
+    def test_other_changes_leave_them(self) -> None:
+        """A new password, or a while without leave to log in."""
+        self.people.enable("anna", False)
+        self.people.keep_account(Account("ben", "$7$another"))
+        self.rig.clock.pump([0.5] * 4)
+        self.assertEqual(self.owners(), ["anna", "ben"])
