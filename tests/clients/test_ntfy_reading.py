@@ -6,7 +6,7 @@ import json
 import re
 import time
 
-import websocket  # type: ignore[import-untyped]  # websocket-client
+import websocket
 
 from tests.clients.ntfy_case import AS_ADA, EVENTS, SurfaceCase, basic, header_value
 from tests.processes import DEADLINE_S

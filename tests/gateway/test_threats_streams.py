@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.gateway.streams import MAX_UNREAD_BYTES, Stream
@@ -28,7 +29,7 @@ class PipeStream(Stream):
 
     def __init__(self) -> None:
         super().__init__(Clock().callLater, lambda: b"beat")
-        self.pipe = Pipe(reactor=Clock())
+        self.pipe = Pipe(MemoryReactor())
         self.cut_off = False
 
     def _begin(self) -> None:
