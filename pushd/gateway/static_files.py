@@ -80,6 +80,7 @@ class _File:
         for name, value in (
             (b"Content-Type", self._type),
             (b"Content-Security-Policy", POLICY),
+            (b"X-Frame-Options", b"DENY"),  # for whoever does not read the line above
             (b"X-Content-Type-Options", b"nosniff"),
             (b"Referrer-Policy", b"no-referrer"),
             (b"Cache-Control", b"no-cache"),  # ask again each time; that costs 304 and no body
