@@ -201,7 +201,26 @@ class GatewayChannel(HTTPChannel):
 
     def requestDone(self, request: GatewayRequest) -> None:
         self._enter(Phase.IDLE)
+        # What it has asked for besides waits as long as the answers do: one read of small requests would
+        # become hundreds of megabytes of answers.
+        self.paused = self._waitingForTransport
         super().requestDone(request)
+
+    # What the transport says of the answers
+
+    def pauseProducing(self) -> None:
+        """They are not taken. Nothing more is read of such a caller; Twisted would, while it is answered."""
+        super().pauseProducing()
+        self._networkProducer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """They are. Reading goes on, also to hear of the end of a stream's reader."""
+        super().resumeProducing()
+        if sum(map(len, self._dataBuffer)) <= self._optimisticEagerReadSize:
+            self._networkProducer.resumeProducing()
+        if self.paused:
+            self.paused = False
+            self.dataReceived(b"")  # what is there already
 
     def lineLengthExceeded(self, line: bytes) -> None:
         raise Refusal(problems.MALFORMED_REQUEST)

@@ -180,6 +180,17 @@ class SlownessTests(AbuseCase):
         for connection in deaf:
             self.assertLess(self.left_of(connection), 10_000_000)
 
+    def test_questions_without_end(self) -> None:
+        """Who asks for a long answer again and again, and takes none, is not read any more."""
+        before = self.memory_mib()
+        with self.healthy() as device:
+            connection = self.connect()
+            connection.settimeout(0.2)  # of silence: the kernel takes no more for pushd, nor pushd from it
+            questions = b"GET /openapi.json HTTP/1.1\r\nHost: h\r\n\r\n" * 1_000_000
+            self.assertRaises(TimeoutError, connection.sendall, questions)
+            self.assert_quick(device)
+        self.assertLess(self.memory_mib() - before, 60)
+
     def deaf(self, name: str) -> socket.socket:
         """A stream whose reader stops reading."""
         connection = socket.socket()
