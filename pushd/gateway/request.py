@@ -27,6 +27,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from pushd.gateway import problems
+from pushd.gateway.bodies import SMALL_BYTES, BodyRoom
 from pushd.gateway.problems import Problem, Refusal
 from pushd.gateway.pushes import BodyLimit
 
@@ -52,6 +53,8 @@ class GatewayRequest(Request):
     begin_upload: Callable[[], Upload] | None = None
     upload: Upload | None = None
     content: BytesIO
+    _room: BodyRoom | None = None  # of which a large body has taken some
+    _room_taken = 0
     defaultContentType = None
     query = b""
     segments: list[bytes]  # of the path, percent-decoded once: a %2F is within one
@@ -63,11 +66,21 @@ class GatewayRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         if self.upload is None:
-            if self.content.tell() + len(data) <= self.body_limit.max_bytes:
+            size = self.content.tell() + len(data)
+            if size <= self.body_limit.max_bytes:
+                if size > SMALL_BYTES:
+                    self._take_room(size - SMALL_BYTES - self._room_taken)
                 self.content.write(data)
                 return
             self.upload = self._begin_upload()
         self.upload.write(data)
+
+    def _take_room(self, count: int) -> None:
+        """:raises Refusal: 42901, others have it all."""
+        room: BodyRoom = self.channel.site.body_room  # type: ignore[attr-defined]  # ours has one
+        room.take(count)
+        self._room = room
+        self._room_taken += count
 
     def _begin_upload(self) -> Upload:
         """:raises Refusal: the body is too large for what it is."""
@@ -191,13 +204,18 @@ class GatewayRequest(Request):
 
     def finish(self) -> None:
         super().finish()
-        if self.upload is not None:
-            self.upload.discard()
+        self._let_go_of_body()
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)
+        self._let_go_of_body()
+
+    def _let_go_of_body(self) -> None:
         if self.upload is not None:
             self.upload.discard()
+        if self._room is not None:
+            self._room.give_back(self._room_taken)
+            self._room = None
 
     def _failed(self, reason: Failure) -> None:
         error = reason.value

@@ -15,6 +15,7 @@ from twisted.web.server import Site
 
 from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate
 from pushd.gateway.api import Root
+from pushd.gateway.bodies import BodyRoom
 from pushd.gateway.channel import IDLE_S, GatewayChannel
 from pushd.gateway.delays import DelayRange
 from pushd.gateway.guards import Guard, Reception
@@ -87,6 +88,7 @@ class GatewaySite(Site):
     :ivar connect_timeout_s: see `make_site`, as for `upgrades`.
     :ivar uploads: where bodies go that are files; ``None`` if there shall be none.
     :ivar sender_of: for whom one counts while it arrives.
+    :ivar body_room: for large bodies that stay in memory.
     """
 
     protocol = GatewayChannel  # type: ignore[assignment]  # typed as the proxy that would choose HTTP/2
@@ -105,6 +107,7 @@ class GatewaySite(Site):
         super().__init__(root, reactor=reactor, timeout=None)
         self.connect_timeout_s = connect_timeout_s
         self.upgrades = upgrades
+        self.body_room = BodyRoom()
 
     def acceptableProtocols(self) -> list[bytes]:
         """HTTP/1.1 only: were Twisted's HTTP/2 installed, its connections would pass by all our limits."""

@@ -191,6 +191,19 @@ class SlownessTests(AbuseCase):
             self.assert_quick(device)
         self.assertLess(self.memory_mib() - before, 60)
 
+    def test_large_bodies_without_end(self) -> None:
+        """Batches whose last byte never comes: a few are waited for, the others told to come again."""
+        before = self.memory_mib()
+        body = b" " * 8_000_000
+        head = b"POST /v1/push/batch HTTP/1.1\r\nHost: h\r\nContent-Length: 8000001\r\n\r\n"
+        with self.healthy() as device:
+            senders = [self.connect() for _ in range(30)]
+            for sender in senders:
+                sender.sendall(head + body)
+            self.assert_quick(device)
+        self.assertLess(self.memory_mib() - before, 150)
+        self.assertRegex(senders[-1].recv(4096), rb'(?s)^HTTP/1.1 429 .*Retry-After.*"code":42901')
+
     def deaf(self, name: str) -> socket.socket:
         """A stream whose reader stops reading."""
         connection = socket.socket()
