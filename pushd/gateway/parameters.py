@@ -80,6 +80,11 @@ _URI = re.compile(
 )  # of any scheme: ntfy's apps open mailto:, geo: and others too
 ICON = re.compile(r"https?://\S+", re.IGNORECASE)
 
+# An encoded word as RFC 2047 has it. Senders put blanks and the like into theirs, and Python reads those too;
+# but it looks for the end of each up to the end of the header, so there may not be many.
+_WORD = re.compile(r"=\?[^?\s]+\?[bqBQ]\?[^?\s]*\?=")
+MAX_LOOSE_WORDS = 16
+
 # As topics are: it stands behind one in a path.
 SEQUENCE_ID = re.compile(r"[-_A-Za-z0-9]{1,64}")
 
@@ -189,7 +194,7 @@ def _earliest(found: list[tuple[tuple[str, int], str]]) -> dict[str, str]:
 def header_text(value: bytes) -> str:
     """A header's value: UTF-8, or RFC 2047's encoded words. What is neither is kept as far as it is text."""
     text = value.decode("utf-8", "replace").strip()
-    if "=?" not in text:
+    if "=?" not in text or _WORD.sub("", text).count("=?") > MAX_LOOSE_WORDS:
         return text
     try:
         decoded = str(make_header(decode_header(text))).strip()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from email.header import Header
+from time import process_time
 from typing import Any
 from urllib.parse import quote_from_bytes
 
@@ -17,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.gateway.formats import JSON, RAW, SSE
 from pushd.gateway.messages import message_object
-from pushd.gateway.parameters import ALIASES
+from pushd.gateway.parameters import ALIASES, header_text
 from pushd.mqtt.codes import PropertyId
 from tests.gateway.callers import Caller
 
@@ -110,6 +111,21 @@ class InjectionTests(SynchronousTestCase):
         for answer in Caller().send(head + b"Host: h\r\nContent-Length: 1\r\n\r\nx"):
             self.assertLessEqual(answer.headers.keys(), HEADERS)
             self.assertLess(answer.status, 500)
+
+    def test_words_without_end(self) -> None:
+        """Are not looked for in a header over and over: it would take a fifth of a second for each."""
+        began = process_time()
+        for text in ("=?a?q?b ", "=?a?q?", "=?a?", "=?", "=?utf-8?q?x y?= =?a?q?b "):
+            value = text * (15_000 // len(text))
+            self.assertEqual(header_text(value.encode()), value.strip())
+        self.assertLess(process_time() - began, 0.2)
+
+    def test_many_words(self) -> None:
+        """Long texts are: of those that are as they should be there may be as many as fit."""
+        text = "größer " * 600
+        words = Header(text, "utf-8", maxlinelen=75).encode().replace("\n", "")
+        self.assertGreater(words.count("=?utf-8?"), 100)
+        self.assertEqual(header_text(words.encode()), text.strip())
 
     @settings(deadline=None)
     @given(TEXTS, TEXTS)
