@@ -243,11 +243,12 @@ class TokenTests(CallersTestCase):
         """Revoked, or its user disabled, or gone; nobody else's stream ends."""
         self.pushctl("user", "add", "-b", "eve", "apple")
         self.pushctl("user", "add", "-b", "fay", "fig")
-        first, second = (self.pushctl("token", "add", "--user", "eve") for _ in range(2))
+        first = self.pushctl("token", "add", "--user", "eve")
+        id = json.loads(self.curl("/v1/account", *bearer(first)).body)["tokens"][0]["token"][-12:]
+        second = self.pushctl("token", "add", "--user", "eve")
         third = self.pushctl("token", "add", "--user", "fay")
         stays = self.listener("bobs/%23", "-u", "bob:hunter2")
         streams = [self.listener("open", *bearer(token)) for token in (first, second, third)]
-        id = json.loads(self.curl("/v1/account", *bearer(first)).body)["tokens"][0]["token"][-12:]
         self.pushctl("token", "remove", "eve", id)
         streams[0].finish()
         self.pushctl("user", "disable", "eve")
