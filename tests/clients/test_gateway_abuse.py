@@ -369,6 +369,18 @@ class LeadingAstrayTests(AbuseCase):
             if found is not None:
                 self.assertIn((target, found[1]), OWN_PLACES, answer)
 
+    def test_no_cookies(self) -> None:
+        """No page of another site asks in its reader's name: a login is never remembered by the browser."""
+        origin = ("-H", "Origin: https://evil.example", "-u", "ada:secret", "-i")
+        for path in ("/console", "/docs", "/v1/account", "/t/json?poll=1", "/t/auth", "/v1/health"):
+            for method in ("GET", "OPTIONS"):
+                head = self.curl(path, "-X", method, *origin).body.lower().partition("\r\n\r\n")[0]
+                self.assertNotIn("set-cookie", head, path)
+                self.assertNotIn("allow-credentials", head, path)
+                self.assertNotIn("www-authenticate", head, path)
+        for path in ("/console", "/docs"):
+            self.assertNotIn("access-control-allow-origin", self.curl(path, *origin).body.lower(), path)
+
     def test_files_are_never_pages(self) -> None:
         """Whatever they are called and contain, they are to be saved, and not what a browser would run."""
         for name, content in (

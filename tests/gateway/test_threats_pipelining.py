@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.gateway.callers import Caller, Wire
+from tests.gateway.callers import Wire
+from tests.gateway.readers import End, ReadersCase
 
 ASK = b"POST /t HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"
 FULL_BYTES = 65_536  # from which on Twisted's transports say so
@@ -19,6 +20,9 @@ class FullWire(Wire):
         if len(self.value()) > FULL_BYTES and self.producer is not None:
             self.producer.pauseProducing()
 
+    def writeSequence(self, data: list[bytes]) -> None:
+        self.write(b"".join(data))
+
     def drain(self) -> bytes:
         """The other end reads all that is there. :return: it."""
         data: bytes = self.value()
@@ -28,7 +32,7 @@ class FullWire(Wire):
         return data
 
 
-class NoReader(Caller):
+class NoReader(End):
     """A caller at the end of such a wire."""
 
     def connect(self) -> None:
@@ -86,3 +90,31 @@ class PipeliningTests(SynchronousTestCase):
         self.caller.clock.pump([1.0] * 80)
         self.assertTrue(self.caller.wire.aborted)
         self.assertEqual(self.answered, answered)
+
+
+class TalkingTests(ReadersCase):
+    """Who talks while it does not read its stream"""
+
+    def connect(self) -> NoReader:
+        return NoReader(make_pages=self.make_pages)
+
+    def test_is_not_heard(self) -> None:
+        """What it says stays where it is, until it has read what there was."""
+        end = self.connect()
+        end.ask("/news/json")
+        self.rig.turn()
+        self.assertEqual(end.wire.producerState, "producing")
+        self.push("news", "x" * FULL_BYTES)
+        self.assertEqual(end.wire.producerState, "paused")
+        end.wire.drain()
+        self.assertEqual(end.wire.producerState, "producing")
+
+    def test_has_said_enough(self) -> None:
+        """With more than a little of it there already, nothing more is read before the stream has ended."""
+        end = self.connect()
+        end.ask("/news/json")
+        self.rig.turn()
+        end.channel.dataReceived(b"x" * FULL_BYTES)
+        self.push("news", "x" * FULL_BYTES)
+        end.wire.drain()
+        self.assertEqual(end.wire.producerState, "paused")
