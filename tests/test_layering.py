@@ -149,7 +149,7 @@ class RuleTests(SynchronousTestCase):
             ("broker", "twisted.internet.deferred", False),
             ("transports", "pushd.config.settings", False),
             ("transports", "OpenSSL", True),
-            ("auth", "pushd.gateway.guards", False),
+            ("auth", "pushd.gateway.identity.guards", False),
             ("ctl", "pushd.auth.password_hash", True),
             ("ctl", "pushd.service", False),
         ):

@@ -1,7 +1,7 @@
 """
 The pages of the gateway: what is at which path.
 
-    /  /<topic>  /<topic>/<sequence>  /v1/publish/...   pushes: see `pushd.gateway.publish`
+    /  /<topic>  /<topic>/<sequence>  /v1/publish/...   pushes: see `pushd.gateway.ntfy.publish`
     GET       /<topics>/json          and sse, raw, ws, auth: whoever is in charge of ``*/json``
     GET       /<topic>?up=1           whether this is a server of UnifiedPush
     /_matrix/push/...                 not the topic ``_matrix``: a homeserver's
@@ -19,13 +19,13 @@ from collections.abc import Callable
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
-from pushd.gateway import problems
-from pushd.gateway.openapi import BOOLEAN, described, record, text
-from pushd.gateway.pages import Pages, json_app
-from pushd.gateway.parameters import TRUE
-from pushd.gateway.problems import Refusal
-from pushd.gateway.publish import PushPage
-from pushd.gateway.request import GatewayRequest
+from pushd.gateway.http import problems
+from pushd.gateway.http.openapi import BOOLEAN, described, record, text
+from pushd.gateway.http.pages import Pages, json_app
+from pushd.gateway.http.problems import Refusal
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.ntfy.parameters import TRUE
+from pushd.gateway.ntfy.publish import PushPage
 
 _READING = (b"GET", b"HEAD")
 

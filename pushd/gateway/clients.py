@@ -25,13 +25,13 @@ from twisted.logger import Logger
 from pushd.broker.broker import Broker
 from pushd.broker.client import Client
 from pushd.broker.session import Session, Subscription
-from pushd.gateway import problems
-from pushd.gateway.guards import Guard
-from pushd.gateway.openapi import BOOLEAN, described, integer, listed, one_of, or_null, record, text
-from pushd.gateway.pages import begin_behind, json_answer, json_app, page_limit, quoted_text
-from pushd.gateway.parameters import TRUE
-from pushd.gateway.problems import Refusal
-from pushd.gateway.request import GatewayRequest
+from pushd.gateway.http import problems
+from pushd.gateway.http.openapi import BOOLEAN, described, integer, listed, one_of, or_null, record, text
+from pushd.gateway.http.pages import begin_behind, json_answer, json_app, page_limit, quoted_text
+from pushd.gateway.http.problems import Refusal
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.identity.guards import Guard
+from pushd.gateway.ntfy.parameters import TRUE
 from pushd.mqtt.codes import ReasonCode
 
 # Sessions that are looked at in one piece, in 1 to 2 ms. To copy 100 000 ids before that takes as long.

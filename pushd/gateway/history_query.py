@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pushd.gateway import problems
-from pushd.gateway.delays import UNITS_S
-from pushd.gateway.problems import Refusal
+from pushd.gateway.http import problems
+from pushd.gateway.http.problems import Refusal
+from pushd.gateway.ntfy.delays import UNITS_S
 
 MAX_STEPS = 2000
 

@@ -21,12 +21,12 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from pushd.gateway import problems
-from pushd.gateway.guards import Guard
-from pushd.gateway.openapi import described, integer, listed, one_of, record, text
-from pushd.gateway.pages import json_answer, json_app
-from pushd.gateway.problems import Problem, Refusal
-from pushd.gateway.request import GatewayRequest
+from pushd.gateway.http import problems
+from pushd.gateway.http.openapi import described, integer, listed, one_of, record, text
+from pushd.gateway.http.pages import json_answer, json_app
+from pushd.gateway.http.problems import Problem, Refusal
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.identity.guards import Guard
 
 BY = ("messages", "bytes", "deliveries", "drops", "subscribers")
 WINDOWS = ("1m", "1h", "start")

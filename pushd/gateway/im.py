@@ -28,13 +28,13 @@ from typing import Any
 
 from pushd.broker.message import Message, new_push_id
 from pushd.broker.publication import Publication
-from pushd.gateway.events import EventStream, Listening, Streams, feed
-from pushd.gateway.guards import Caller, Guard
-from pushd.gateway.openapi import EVENTS, described, integer, listed, record, text
-from pushd.gateway.pages import json_answer, json_app, json_object, quoted_text
-from pushd.gateway.problems import FORBIDDEN, TOPIC_INVALID, Problem, Refusal
-from pushd.gateway.publish import Publisher, check_accepted
-from pushd.gateway.request import GatewayRequest
+from pushd.gateway.http.events import EventStream, Listening, Streams, feed
+from pushd.gateway.http.openapi import EVENTS, described, integer, listed, record, text
+from pushd.gateway.http.pages import json_answer, json_app, json_object, quoted_text
+from pushd.gateway.http.problems import FORBIDDEN, TOPIC_INVALID, Problem, Refusal
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.identity.guards import Caller, Guard
+from pushd.gateway.ntfy.publish import Publisher, check_accepted
 from pushd.im.envelope import (
     Envelope,
     EnvelopeError,

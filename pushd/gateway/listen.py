@@ -16,12 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 from pushd.broker.message import Message
-from pushd.gateway.events import Listening, Streams, feed
-from pushd.gateway.guards import Guard
-from pushd.gateway.openapi import EVENTS, described, text
-from pushd.gateway.pages import json_app
-from pushd.gateway.problems import TOPIC_INVALID, Refusal
-from pushd.gateway.request import GatewayRequest
+from pushd.gateway.http.events import Listening, Streams, feed
+from pushd.gateway.http.openapi import EVENTS, described, text
+from pushd.gateway.http.pages import json_app
+from pushd.gateway.http.problems import TOPIC_INVALID, Refusal
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.identity.guards import Guard
 
 
 class ListenPage:

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 
 from twisted.internet.defer import Deferred
 
-from pushd.gateway.guards import Guard
-from pushd.gateway.openapi import described, listed, record, text
-from pushd.gateway.pages import json_answer, json_app
-from pushd.gateway.request import GatewayRequest
+from pushd.gateway.http.openapi import described, listed, record, text
+from pushd.gateway.http.pages import json_answer, json_app
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.identity.guards import Guard
 
 
 @dataclass(frozen=True, slots=True)

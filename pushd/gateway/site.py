@@ -15,14 +15,14 @@ from twisted.web.server import Site
 
 from pushd.broker.interfaces import Credentials, IAuthenticator, PeerCertificate
 from pushd.gateway.api import Root
-from pushd.gateway.bodies import BodyRoom
-from pushd.gateway.channel import IDLE_S, GatewayChannel
-from pushd.gateway.delays import DelayRange
-from pushd.gateway.guards import Guard, Reception
-from pushd.gateway.pages import MakePages, no_pages
-from pushd.gateway.publish import Publisher, PushDesk, PushPage
-from pushd.gateway.request import GatewayRequest
-from pushd.gateway.uploads import Uploads
+from pushd.gateway.http.bodies import BodyRoom
+from pushd.gateway.http.channel import IDLE_S, GatewayChannel
+from pushd.gateway.http.pages import MakePages, no_pages
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.http.uploads import Uploads
+from pushd.gateway.identity.guards import Guard, Reception
+from pushd.gateway.ntfy.delays import DelayRange
+from pushd.gateway.ntfy.publish import Publisher, PushDesk, PushPage
 
 log = Logger()
 

@@ -20,14 +20,14 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 
-from pushd.gateway import problems
-from pushd.gateway.events import Streams
-from pushd.gateway.guards import Guard
 from pushd.gateway.history_query import Query, read_query
-from pushd.gateway.openapi import BOOLEAN, EVENTS, described, integer, listed, record, text
-from pushd.gateway.pages import Pages, json_answer, json_app
-from pushd.gateway.problems import Refusal
-from pushd.gateway.request import GatewayRequest
+from pushd.gateway.http import problems
+from pushd.gateway.http.events import Streams
+from pushd.gateway.http.openapi import BOOLEAN, EVENTS, described, integer, listed, record, text
+from pushd.gateway.http.pages import Pages, json_answer, json_app
+from pushd.gateway.http.problems import Refusal
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.identity.guards import Guard
 
 # The version of the format that every Prometheus reads.
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"

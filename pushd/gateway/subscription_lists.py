@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pushd.gateway import problems
-from pushd.gateway.guards import Guard
-from pushd.gateway.openapi import BOOLEAN, closed, described, integer, listed, record, text
-from pushd.gateway.pages import json_answer, json_app, json_object
-from pushd.gateway.problems import Refusal
-from pushd.gateway.request import GatewayRequest
+from pushd.gateway.http import problems
+from pushd.gateway.http.openapi import BOOLEAN, closed, described, integer, listed, record, text
+from pushd.gateway.http.pages import json_answer, json_app, json_object
+from pushd.gateway.http.problems import Refusal
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.identity.guards import Guard
 from pushd.gateway.users import asked, user_of_path
 from pushd.mqtt.topics import is_valid_filter
 from pushd.people.interfaces import IPeople

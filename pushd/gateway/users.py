@@ -9,8 +9,9 @@ Accounts by HTTP, for administrators.
 No answer has a password or a hash of one in it. Names may hold any character, a slash as ``%2F``.
 
 What stands behind a user's name, such as ``/v1/users/<user>/follows``, belongs to other pages (`UserPages`).
-So does what ntfy's clients ask at the same paths (`pushd.gateway.access_pages`): everything at ``/v1/users``
-but a list that comes in pages, and all changes at ``/v1/users/access``, whoever may be called so.
+So does what ntfy's clients ask at the same paths (`pushd.gateway.ntfy.access_pages`): everything at
+``/v1/users`` but a list that comes in pages, and all changes at ``/v1/users/access``, whoever may be called
+so.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource, Resource
 
-from pushd.gateway import problems
-from pushd.gateway.guards import Guard
-from pushd.gateway.openapi import BOOLEAN, closed, described, integer, listed, or_null, record, text
-from pushd.gateway.pages import Quoted, json_answer, json_app, json_object, path_text, quoted_text
-from pushd.gateway.problems import Refusal
-from pushd.gateway.request import GatewayRequest
+from pushd.gateway.http import problems
+from pushd.gateway.http.openapi import BOOLEAN, closed, described, integer, listed, or_null, record, text
+from pushd.gateway.http.pages import Quoted, json_answer, json_app, json_object, path_text, quoted_text
+from pushd.gateway.http.problems import Refusal
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.identity.guards import Guard
 from pushd.people.interfaces import Account, IPeople, PeopleUnavailable
 from pushd.people.names import check_username
 

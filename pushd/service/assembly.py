@@ -38,7 +38,7 @@ from pushd.broker.publication import Publication
 from pushd.broker.tap import Tap, listen
 from pushd.broker.telling import tell
 from pushd.config.settings import LimitSettings, ListenerSettings, PluginSettings, SecuritySettings, Settings
-from pushd.gateway.scopes import ScopeAuthorizer
+from pushd.gateway.identity.scopes import ScopeAuthorizer
 from pushd.mqtt.codes import ReasonCode, Version
 from pushd.plugins.loading import LoadedPlugin, load
 from pushd.plugins.table import ListenerPlugins, PluginTable
@@ -62,9 +62,9 @@ from pushd.transports.tls import (
 )
 
 if TYPE_CHECKING:
-    from pushd.gateway.guards import Guard, Reception
-    from pushd.gateway.pages import Pages
-    from pushd.gateway.publish import PushDesk
+    from pushd.gateway.http.pages import Pages
+    from pushd.gateway.identity.guards import Guard, Reception
+    from pushd.gateway.ntfy.publish import PushDesk
     from pushd.gateway.site import GatewaySite
     from pushd.people.book import FriendBook
     from pushd.transports.websocket import WebSocketFactory
@@ -91,7 +91,7 @@ class Office:
 
 
 def _plain_desk() -> PushDesk:
-    from pushd.gateway.publish import PushDesk
+    from pushd.gateway.ntfy.publish import PushDesk
 
     return PushDesk()
 

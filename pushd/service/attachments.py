@@ -22,10 +22,10 @@ from pushd.auth.failures import network_of
 from pushd.config.settings import Settings
 
 if TYPE_CHECKING:
-    from pushd.gateway.attachments import Attachments
-    from pushd.gateway.pages import Pages
-    from pushd.gateway.templates import Templates
-    from pushd.gateway.uploads import FileLimits
+    from pushd.gateway.http.pages import Pages
+    from pushd.gateway.http.uploads import FileLimits
+    from pushd.gateway.ntfy.attachments import Attachments
+    from pushd.gateway.ntfy.templates import Templates
 
 log = Logger()
 
@@ -54,8 +54,8 @@ class AttachmentOffice:
         folder = settings.attachment_cache_dir
         if folder is None:
             return None
-        from pushd.gateway.attachments import Attachments
-        from pushd.gateway.uploads import Uploads
+        from pushd.gateway.http.uploads import Uploads
+        from pushd.gateway.ntfy.attachments import Attachments
 
         uploads = Uploads(folder, self._in_thread, self._limits)
         durable = settings.durability == "full"
@@ -64,7 +64,7 @@ class AttachmentOffice:
     @cached_property
     def templates(self) -> Templates:
         """Those that a push can name."""
-        from pushd.gateway.templates import Templates
+        from pushd.gateway.ntfy.templates import Templates
 
         return Templates(lambda: self._settings().template_dir, self._in_thread)
 
@@ -72,12 +72,12 @@ class AttachmentOffice:
         """Where the files are fetched; the same for all listeners."""
         if self.attachments is None:
             return {}
-        from pushd.gateway.file_page import FilePage
+        from pushd.gateway.ntfy.file_page import FilePage
 
         return {b"file": FilePage(self.attachments, self._in_thread)}
 
     def _limits(self) -> FileLimits:
-        from pushd.gateway.uploads import FileLimits
+        from pushd.gateway.http.uploads import FileLimits
 
         settings = self._settings()
         return FileLimits(

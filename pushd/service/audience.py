@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 class Audience:
     """
-    A `pushd.gateway.reading.Source`.
+    A `pushd.gateway.ntfy.reading.Source`.
 
     :param publisher: the same broker as the callers of that listener see it otherwise; it knows the rules.
     """

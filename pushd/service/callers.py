@@ -28,10 +28,10 @@ from pushd.service.people import PeopleOffice
 if TYPE_CHECKING:
     from pushd.broker.interfaces import Credentials
     from pushd.broker.tap import Tap
-    from pushd.gateway.account import Allowance
-    from pushd.gateway.guards import Caller, Reception
-    from pushd.gateway.proxies import Trust
-    from pushd.gateway.visitors import Rates
+    from pushd.gateway.identity.guards import Caller, Reception
+    from pushd.gateway.identity.proxies import Trust
+    from pushd.gateway.identity.visitors import Rates
+    from pushd.gateway.ntfy.account import Allowance
     from pushd.service.assembly import Door
 
 log = Logger()
@@ -77,9 +77,9 @@ class CallerOffice:
 
     def reception(self, door: Door) -> Reception:
         """For the gateway of one listener."""
-        from pushd.gateway.guards import Reception
-        from pushd.gateway.proxies import Proxies
-        from pushd.gateway.visitors import Visitors
+        from pushd.gateway.identity.guards import Reception
+        from pushd.gateway.identity.proxies import Proxies
+        from pushd.gateway.identity.visitors import Visitors
 
         if self._visitors is None:
             self._visitors = Visitors(self._rates, self._seconds, network_of)
@@ -103,7 +103,7 @@ class CallerOffice:
     # By the settings
 
     def _rates(self) -> Rates | None:
-        from pushd.gateway.visitors import Rates
+        from pushd.gateway.identity.visitors import Rates
 
         settings = self._settings()
         if not settings.gateway_limits:
@@ -162,7 +162,7 @@ class CallerOffice:
 
 
 class DoorTokens:
-    """Tokens as the callers of one listener see them: `pushd.gateway.guards.Tokens`."""
+    """Tokens as the callers of one listener see them: `pushd.gateway.identity.guards.Tokens`."""
 
     def __init__(self, tokens: AccessTokens, door: Door) -> None:
         self._tokens = tokens
@@ -186,7 +186,7 @@ async def _at_once(code: ReasonCode) -> ReasonCode:
 
 def allowance_of(settings: Settings, caller: Caller) -> Allowance:
     """What a caller may have, by the settings."""
-    from pushd.gateway.account import UNLIMITED, Allowance
+    from pushd.gateway.ntfy.account import UNLIMITED, Allowance
 
     rate: float = settings.max_request_rate_per_user
     if caller.username is None:
@@ -206,7 +206,7 @@ def allowance_of(settings: Settings, caller: Caller) -> Allowance:
 
 def trust_of(settings: Settings) -> Trust:
     """Whose word counts, by the settings."""
-    from pushd.gateway.proxies import Trust
+    from pushd.gateway.identity.proxies import Trust
 
     networks = tuple(ip_network(where) for where in settings.trusted_proxy if where != "unix")
     return Trust(networks, "unix" in settings.trusted_proxy, settings.proxy_user_header or "")

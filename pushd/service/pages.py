@@ -16,32 +16,32 @@ from twisted.internet.defer import Deferred
 from pushd import __version__
 from pushd.broker.broker import Broker
 from pushd.config.settings import Settings
-from pushd.gateway import file_page
-from pushd.gateway.access_pages import AccessPages
-from pushd.gateway.account import Allowance, OwnAccountPages
 from pushd.gateway.api import VersionOne
 from pushd.gateway.clients import ClientPages, Soon
 from pushd.gateway.console import console
-from pushd.gateway.events import Streams
 from pushd.gateway.explorer import explorer
 from pushd.gateway.follows import FollowPages
-from pushd.gateway.guards import Caller, Guard
 from pushd.gateway.hot import HotTopicPages, HotTopics
+from pushd.gateway.http.events import Streams
+from pushd.gateway.http.openapi import OpenApiPage, pages_of
+from pushd.gateway.http.pages import Quoted
+from pushd.gateway.identity.guards import Caller, Guard
 from pushd.gateway.im import ImPages
 from pushd.gateway.listen import ListenPage
-from pushd.gateway.matrix import MatrixPages
-from pushd.gateway.openapi import OpenApiPage, pages_of
-from pushd.gateway.pages import Quoted
-from pushd.gateway.push_api import PushApiPages
-from pushd.gateway.push_operations import PAGES
+from pushd.gateway.ntfy import file_page
+from pushd.gateway.ntfy.access_pages import AccessPages
+from pushd.gateway.ntfy.account import Allowance, OwnAccountPages
+from pushd.gateway.ntfy.push_operations import PAGES
+from pushd.gateway.ntfy.server_pages import ServerPages
+from pushd.gateway.ntfy.stream_operations import PAGES as STREAM_PAGES
+from pushd.gateway.ntfy.subscribe import subscribe_pages
+from pushd.gateway.push.push_api import PushApiPages
+from pushd.gateway.push.scheduled import ScheduledPages
 from pushd.gateway.rules import RuleFile, RulePages
-from pushd.gateway.scheduled import ScheduledPages
-from pushd.gateway.server_pages import ServerPages
 from pushd.gateway.status import MetricsPage, ReadyPage, Status, StatusPages, status_pages
-from pushd.gateway.stream_operations import PAGES as STREAM_PAGES
-from pushd.gateway.subscribe import subscribe_pages
 from pushd.gateway.subscription_lists import SubscriptionListPages
-from pushd.gateway.unified_push import EndpointPages
+from pushd.gateway.unified_push.endpoint_pages import EndpointPages
+from pushd.gateway.unified_push.matrix import MatrixPages
 from pushd.gateway.users import AccountPages, UserPages
 from pushd.people.interfaces import IPeople
 from pushd.service.accounts import AccountLogins
@@ -53,7 +53,7 @@ from pushd.service.push_api import PushApi
 from pushd.service.unified_push import UnifiedPush
 
 if TYPE_CHECKING:
-    from pushd.gateway.pages import Pages
+    from pushd.gateway.http.pages import Pages
     from pushd.service.assembly import Publisher
 
 

@@ -29,12 +29,12 @@ from pushd.config.settings import Settings
 from pushd.mqtt.codes import ReasonCode
 
 if TYPE_CHECKING:
-    from pushd.gateway.events import Streams
-    from pushd.gateway.guards import Guard
-    from pushd.gateway.outbound import Network
-    from pushd.gateway.pages import Pages
-    from pushd.gateway.publish import PushDesk
-    from pushd.gateway.push_api import PushOffice
+    from pushd.gateway.http.events import Streams
+    from pushd.gateway.http.pages import Pages
+    from pushd.gateway.identity.guards import Guard
+    from pushd.gateway.ntfy.publish import PushDesk
+    from pushd.gateway.push.outbound import Network
+    from pushd.gateway.push.push_api import PushOffice
     from pushd.service.assembly import Publisher
 
 # Looking up a name blocks, for as long as whoever owns it likes: nobody else's work waits in these threads.
@@ -65,9 +65,9 @@ class PushApi:
 
     def pages(self, guard: Guard, publisher: Publisher, streams: Streams) -> Pages:
         """The pages behind one listener's guard."""
-        from pushd.gateway.push_api import PushApiPages
-        from pushd.gateway.receipts import ReceiptReader
-        from pushd.gateway.scheduled import ScheduledPages
+        from pushd.gateway.push.push_api import PushApiPages
+        from pushd.gateway.push.receipts import ReceiptReader
+        from pushd.gateway.push.scheduled import ScheduledPages
 
         def mount_point() -> str:
             return publisher.policy.mount_point
@@ -91,10 +91,10 @@ class PushApi:
     @cached_property
     def office(self) -> PushOffice:
         """What the pages of all listeners share."""
-        from pushd.gateway.push_api import PushOffice, send_due
-        from pushd.gateway.receipts import summary
-        from pushd.gateway.scheduled import Postponed
-        from pushd.gateway.webhooks import Webhooks
+        from pushd.gateway.push.push_api import PushOffice, send_due
+        from pushd.gateway.push.receipts import summary
+        from pushd.gateway.push.scheduled import Postponed
+        from pushd.gateway.push.webhooks import Webhooks
 
         def look(id: str) -> dict[str, Any] | None:
             receipt = self._broker.receipts.get(id)
@@ -117,8 +117,8 @@ class PushApi:
 
     @cached_property
     def outbound(self) -> Any:
-        """Who asks others by HTTP: a `pushd.gateway.outbound.Outbound`."""
-        from pushd.gateway.outbound import Outbound
+        """Who asks others by HTTP: a `pushd.gateway.push.outbound.Outbound`."""
+        from pushd.gateway.push.outbound import Outbound
 
         return Outbound(
             self._reactor,
@@ -183,7 +183,7 @@ class PushApi:
 
 class ListenerPusher:
     """
-    A `pushd.gateway.push_api.Pusher`.
+    A `pushd.gateway.push.push_api.Pusher`.
 
     :param policy: that of the listener, as it counts now.
     """

@@ -10,7 +10,7 @@ from pushd.config.settings import Settings
 from pushd.service.attachments import AttachmentOffice
 
 if TYPE_CHECKING:
-    from pushd.gateway.publish import PushDesk
+    from pushd.gateway.ntfy.publish import PushDesk
 
 
 class Pushing:
@@ -35,10 +35,10 @@ class Pushing:
     def desk(self) -> PushDesk:
         """Made when the first gateway asks: a broker without one needs none of it."""
         if self._desk is None:
-            from pushd.gateway.composing import Composer
-            from pushd.gateway.idempotency import Answers
-            from pushd.gateway.own_address import OwnAddress
-            from pushd.gateway.publish import PushDesk
+            from pushd.gateway.http.own_address import OwnAddress
+            from pushd.gateway.ntfy.composing import Composer
+            from pushd.gateway.ntfy.idempotency import Answers
+            from pushd.gateway.ntfy.publish import PushDesk
 
             address = OwnAddress(lambda: self._settings().base_url or "")
             self._desk = PushDesk(

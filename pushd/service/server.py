@@ -70,8 +70,8 @@ from pushd.storage.memory import MemoryStore
 from pushd.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from pushd.gateway.guards import Guard
-    from pushd.gateway.pages import Pages
+    from pushd.gateway.http.pages import Pages
+    from pushd.gateway.identity.guards import Guard
 
 log = Logger()
 

@@ -28,9 +28,9 @@ from pushd.people.interfaces import Aspect
 from pushd.service.people import PeopleOffice
 
 if TYPE_CHECKING:
-    from pushd.gateway.endpoints import Endpoint, Endpoints
-    from pushd.gateway.guards import Guard
-    from pushd.gateway.pages import Pages
+    from pushd.gateway.http.pages import Pages
+    from pushd.gateway.identity.guards import Guard
+    from pushd.gateway.unified_push.endpoints import Endpoint, Endpoints
     from pushd.service.assembly import Publisher
 
 log = Logger()
@@ -63,17 +63,17 @@ class UnifiedPush:
     @cached_property
     def endpoints(self) -> Endpoints:
         """Those of all listeners."""
-        from pushd.gateway.endpoints import Endpoints
+        from pushd.gateway.unified_push.endpoints import Endpoints
 
         return Endpoints(self._broker.notes, self._durable, self._now)
 
     def pages(self, guard: Guard, publisher: Publisher) -> Pages:
         """The pages behind one listener's guard."""
-        from pushd.gateway.matrix import MatrixPages
-        from pushd.gateway.own_address import OwnAddress
-        from pushd.gateway.push_service import PushService
-        from pushd.gateway.unified_push import EndpointPages
-        from pushd.gateway.visitors import PUSHES_PER_S
+        from pushd.gateway.http.own_address import OwnAddress
+        from pushd.gateway.identity.visitors import PUSHES_PER_S
+        from pushd.gateway.unified_push.endpoint_pages import EndpointPages
+        from pushd.gateway.unified_push.matrix import MatrixPages
+        from pushd.gateway.unified_push.push_service import PushService
 
         def charge(endpoint: Endpoint) -> None:
             guard.visitors.check_key(("endpoint", endpoint.id), PUSHES_PER_S)
@@ -113,7 +113,7 @@ class Owner:
 
 
 class BrokerCourier:
-    """A `pushd.gateway.push_service.Courier`."""
+    """A `pushd.gateway.unified_push.push_service.Courier`."""
 
     def __init__(self, broker: Broker, is_admin: Callable[[str], bool]) -> None:
         self._broker = broker

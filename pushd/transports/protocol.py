@@ -30,7 +30,7 @@ from pushd.mqtt.packets import Auth, Connack, Connect, Disconnect, Packet, Prope
 from pushd.mqtt.wire import count_packets, decode_length
 from pushd.mqtt.writer import encode
 from pushd.transports.addresses import peer_address
-from pushd.transports.pace import Brake
+from pushd.transports.brake import Brake
 from pushd.transports.tls import describe_tls_error
 
 log = Logger()

@@ -9,7 +9,7 @@ from pushd.broker.interfaces import Access, Verdict
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message
 from pushd.broker.tap import Tap, listen
-from pushd.gateway.guards import Caller
+from pushd.gateway.identity.guards import Caller
 from pushd.mqtt.codes import ReasonCode
 from tests.driver import Rig
 from tests.fakes import Rules

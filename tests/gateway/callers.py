@@ -16,11 +16,11 @@ from zope.interface.verify import verifyObject
 
 from pushd.broker.interfaces import Credentials, IAuthenticator, Principal, Verdict
 from pushd.broker.publication import Publication
-from pushd.gateway.channel import GatewayChannel
-from pushd.gateway.delays import DelayRange
-from pushd.gateway.guards import Reception
-from pushd.gateway.pages import MakePages, no_pages
-from pushd.gateway.publish import PushDesk
+from pushd.gateway.http.channel import GatewayChannel
+from pushd.gateway.http.pages import MakePages, no_pages
+from pushd.gateway.identity.guards import Reception
+from pushd.gateway.ntfy.delays import DelayRange
+from pushd.gateway.ntfy.publish import PushDesk
 from pushd.gateway.site import NTFYS_DELAYS, PLAIN_DESK, make_site
 from pushd.mqtt.codes import QoS, ReasonCode
 

@@ -11,8 +11,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, execute
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.gateway.attachments import Attachments
-from pushd.gateway.uploads import FileLimits, InThread, Uploads
+from pushd.gateway.http.uploads import FileLimits, InThread, Uploads
+from pushd.gateway.ntfy.attachments import Attachments
 
 SMALL = FileLimits(
     max_file_bytes=1_000_000, max_total_bytes=3_000_000, max_owner_bytes=2_000_000, expire_s=3600.0

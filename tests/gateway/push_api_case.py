@@ -12,12 +12,12 @@ from twisted.web.resource import IResource
 from pushd.broker.interfaces import IStore
 from pushd.broker.limits import Limits
 from pushd.config.settings import Settings
-from pushd.gateway.events import Streams
-from pushd.gateway.guards import Guard
-from pushd.gateway.idempotency import Answers
-from pushd.gateway.outbound import Answer as Heard
-from pushd.gateway.outbound import NotAllowed, Target, read_url
-from pushd.gateway.publish import PushDesk
+from pushd.gateway.http.events import Streams
+from pushd.gateway.identity.guards import Guard
+from pushd.gateway.ntfy.idempotency import Answers
+from pushd.gateway.ntfy.publish import PushDesk
+from pushd.gateway.push.outbound import Answer as Heard
+from pushd.gateway.push.outbound import NotAllowed, Target, read_url
 from pushd.mqtt.packets import Puback, Publish
 from pushd.service.push_api import PushApi
 from tests.driver import Peer, Rig

@@ -13,10 +13,10 @@ from twisted.web.resource import IResource
 from pushd.broker.interfaces import IStore
 from pushd.broker.message import PushMark, new_push_id
 from pushd.broker.publication import Publication
-from pushd.gateway.guards import Caller as Principal
-from pushd.gateway.guards import Guard
-from pushd.gateway.streams import Places
-from pushd.gateway.subscribe import subscribe_pages
+from pushd.gateway.http.streams import Places
+from pushd.gateway.identity.guards import Caller as Principal
+from pushd.gateway.identity.guards import Guard
+from pushd.gateway.ntfy.subscribe import subscribe_pages
 from pushd.mqtt.codes import PropertyId
 from pushd.mqtt.packets import Properties
 from pushd.service.assembly import Publisher

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
 from pushd.gateway.clients import SLICE, ClientPages, Page
-from pushd.gateway.guards import Guard
-from pushd.gateway.pages import Quoted
+from pushd.gateway.http.pages import Quoted
+from pushd.gateway.identity.guards import Guard
 from pushd.mqtt.codes import PropertyId, QoS, ReasonCode, Version
 from pushd.mqtt.packets import Disconnect, Publish, Subscribe, SubscriptionRequest, Will
 from tests.driver import Peer, Rig

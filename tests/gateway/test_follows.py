@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
 from pushd.gateway.follows import FollowPages
-from pushd.gateway.guards import Guard
+from pushd.gateway.identity.guards import Guard
 from pushd.gateway.users import AccountPages, UserPages
 from pushd.people.interfaces import Friends, PeopleUnavailable
 from pushd.people.memory import MemoryPeople

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.gateway import problems
 from pushd.gateway.history_query import MAX_STEPS, Query, read_query
-from pushd.gateway.problems import Problem, Refusal
+from pushd.gateway.http import problems
+from pushd.gateway.http.problems import Problem, Refusal
 
 NOW = 1_700_000_005.5
 HOUR = 3600

@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
-from pushd.gateway.guards import Guard
 from pushd.gateway.hot import HotTopicPages, HotTopics
+from pushd.gateway.identity.guards import Guard
 from tests.gateway.callers import Answer, Caller
 
 ADA = "Authorization: Basic YWRhOnNlY3JldA==\r\n"

@@ -12,10 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
 from pushd.broker.interfaces import Access, Verdict
-from pushd.gateway.events import Streams
-from pushd.gateway.guards import Guard
+from pushd.gateway.http.events import Streams
+from pushd.gateway.http.pages import Quoted
+from pushd.gateway.identity.guards import Guard
 from pushd.gateway.im import ImPages
-from pushd.gateway.pages import Quoted
 from pushd.im.envelope import Envelope, Kind, Medium, Part, PartType, decode, encode
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.packets import Publish

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
 from pushd.broker.interfaces import Access
-from pushd.gateway.events import Streams
-from pushd.gateway.guards import Guard
+from pushd.gateway.http.events import Streams
+from pushd.gateway.identity.guards import Guard
 from pushd.gateway.listen import ListenPage
 from pushd.mqtt.codes import QoS
 from pushd.service.assembly import Publisher

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.gateway.guards import Guard
+from pushd.gateway.identity.guards import Guard
 from pushd.gateway.rules import RuleFile, RulePages
 from tests.gateway.callers import Caller
 

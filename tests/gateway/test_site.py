@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.gateway.channel import GatewayChannel
+from pushd.gateway.http.channel import GatewayChannel
 from pushd.gateway.site import make_site
 from tests.gateway.callers import Doorkeeper, Press
 

@@ -11,8 +11,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.gateway.events import Streams
 from pushd.gateway.history_query import Query
+from pushd.gateway.http.events import Streams
 from pushd.gateway.status import status_pages
 from pushd.mqtt.codes import ReasonCode
 from tests.gateway.callers import Caller, Doorkeeper

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
 from pushd.gateway import subscription_lists
-from pushd.gateway.guards import Guard
+from pushd.gateway.identity.guards import Guard
 from pushd.gateway.subscription_lists import SubscriptionListPages
 from pushd.gateway.users import AccountPages, UserPages
 from pushd.people.interfaces import PeopleUnavailable

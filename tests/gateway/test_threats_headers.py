@@ -16,9 +16,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.gateway.formats import JSON, RAW, SSE
-from pushd.gateway.messages import message_object
-from pushd.gateway.parameters import ALIASES, header_text
+from pushd.gateway.ntfy.formats import JSON, RAW, SSE
+from pushd.gateway.ntfy.messages import message_object
+from pushd.gateway.ntfy.parameters import ALIASES, header_text
 from pushd.mqtt.codes import PropertyId
 from tests.gateway.callers import Caller
 

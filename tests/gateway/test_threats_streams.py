@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.gateway.streams import MAX_UNREAD_BYTES, Stream
+from pushd.gateway.http.streams import MAX_UNREAD_BYTES, Stream
 
 PIECE = b"x" * 60_000
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.gateway.topics import RESERVED
+from pushd.gateway.ntfy.topics import RESERVED
 from tests.gateway.callers import Caller
 from tests.gateway.readers import ReadersCase
 

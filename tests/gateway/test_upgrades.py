@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from pushd.gateway.channel import IDLE_S, GatewayChannel
+from pushd.gateway.http.channel import IDLE_S, GatewayChannel
 from pushd.gateway.site import make_site
 from tests.gateway.callers import Doorkeeper, Press, Wire
 

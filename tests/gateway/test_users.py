@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
-from pushd.gateway import problems
-from pushd.gateway.guards import Guard
-from pushd.gateway.pages import json_answer, json_app
-from pushd.gateway.problems import Refusal
-from pushd.gateway.request import GatewayRequest
+from pushd.gateway.http import problems
+from pushd.gateway.http.pages import json_answer, json_app
+from pushd.gateway.http.problems import Refusal
+from pushd.gateway.http.request import GatewayRequest
+from pushd.gateway.identity.guards import Guard
 from pushd.gateway.users import AccountPages, UserPages, Wanted, user_of_path
 from pushd.people.interfaces import Account, PeopleUnavailable
 from pushd.people.memory import MemoryPeople

@@ -8,12 +8,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
-from pushd.gateway.endpoints import Endpoint, Endpoints
-from pushd.gateway.guards import Guard, Reception
-from pushd.gateway.matrix import MatrixPages
-from pushd.gateway.own_address import OwnAddress
-from pushd.gateway.push_service import PushService
-from pushd.gateway.unified_push import EndpointPages
+from pushd.gateway.http.own_address import OwnAddress
+from pushd.gateway.identity.guards import Guard, Reception
+from pushd.gateway.unified_push.endpoint_pages import EndpointPages
+from pushd.gateway.unified_push.endpoints import Endpoint, Endpoints
+from pushd.gateway.unified_push.matrix import MatrixPages
+from pushd.gateway.unified_push.push_service import PushService
 from pushd.mqtt.packets import Publish
 from pushd.service.assembly import Publisher
 from pushd.service.unified_push import BrokerCourier

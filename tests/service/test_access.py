@@ -14,7 +14,7 @@ from pushd.auth.grants import AccessList, GrantAuthorizer
 from pushd.broker.broker import Broker
 from pushd.broker.interfaces import Access
 from pushd.broker.message import Message
-from pushd.gateway.guards import Caller
+from pushd.gateway.identity.guards import Caller
 from pushd.mqtt.codes import QoS, ReasonCode, Version
 from pushd.mqtt.packets import Puback, Publish
 from pushd.people.interfaces import Grant, PeopleUnavailable

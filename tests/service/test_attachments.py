@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from pushd.config.settings import Settings
-from pushd.gateway.uploads import new_file_id
+from pushd.gateway.http.uploads import new_file_id
 from pushd.service.attachments import LOOK_S, AttachmentOffice
 
 

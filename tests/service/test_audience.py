@@ -11,7 +11,7 @@ from pushd.broker.interfaces import Access, Principal, Verdict
 from pushd.broker.message import PushMark
 from pushd.broker.publication import Publication
 from pushd.broker.records import Kept, KeptQuery
-from pushd.gateway.guards import Caller
+from pushd.gateway.identity.guards import Caller
 from pushd.mqtt.codes import ReasonCode
 from pushd.service.assembly import Publisher
 from pushd.service.audience import Audience

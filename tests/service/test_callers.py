@@ -15,10 +15,10 @@ from pushd.broker.interfaces import Credentials
 from pushd.broker.policy import Policy
 from pushd.broker.tap import Tap, listen
 from pushd.config.settings import Settings
-from pushd.gateway.account import UNLIMITED
-from pushd.gateway.guards import Caller
-from pushd.gateway.problems import Refusal
-from pushd.gateway.proxies import NOBODY, Trust
+from pushd.gateway.http.problems import Refusal
+from pushd.gateway.identity.guards import Caller
+from pushd.gateway.identity.proxies import NOBODY, Trust
+from pushd.gateway.ntfy.account import UNLIMITED
 from pushd.mqtt.codes import ReasonCode
 from pushd.people.interfaces import Account, PeopleUnavailable, Token
 from pushd.people.memory import MemoryPeople

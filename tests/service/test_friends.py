@@ -14,7 +14,7 @@ from pushd.broker.interfaces import IStore
 from pushd.broker.message import Message
 from pushd.broker.publication import Publication
 from pushd.broker.tap import listen
-from pushd.gateway.guards import Caller
+from pushd.gateway.identity.guards import Caller
 from pushd.mqtt.codes import QoS, ReasonCode
 from pushd.mqtt.packets import Packet, Puback, Publish, Will
 from pushd.people.interfaces import Friends, PeopleUnavailable

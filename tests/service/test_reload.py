@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pushd.broker.policy import Policy
 from pushd.broker.tap import listen
 from pushd.config.settings import ListenerSettings, LogSettings, Settings
-from pushd.gateway.guards import Caller
+from pushd.gateway.identity.guards import Caller
 from pushd.mqtt.codes import ReasonCode, Version
 from pushd.mqtt.packets import Disconnect
 from pushd.service.doors import Shut

@@ -11,7 +11,7 @@ from pushd.broker.interfaces import Access
 from pushd.broker.limits import Limits
 from pushd.broker.message import PushMark
 from pushd.broker.publication import Publication
-from pushd.gateway.endpoints import Endpoint
+from pushd.gateway.unified_push.endpoints import Endpoint
 from pushd.mqtt.codes import ReasonCode
 from pushd.mqtt.packets import Publish
 from pushd.people.interfaces import Account

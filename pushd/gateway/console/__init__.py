@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pushd.gateway.static_files import StaticFiles
+from pushd.gateway.http.static_files import StaticFiles
 
 
 def console() -> StaticFiles:

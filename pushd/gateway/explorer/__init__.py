@@ -5,7 +5,7 @@ and sends what is filled in from the reader's browser.
 
 from __future__ import annotations
 
-from pushd.gateway.static_files import StaticFiles
+from pushd.gateway.http.static_files import StaticFiles
 
 
 def explorer() -> StaticFiles:

@@ -1,0 +1,1 @@
+"""ntfy's surface: pushing, reading, files, templates, accounts."""

@@ -1,0 +1,1 @@
+"""Pushes to whomever: targets, receipts, later, webhooks."""

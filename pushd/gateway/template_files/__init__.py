@@ -1,1 +1,0 @@
-"""Templates that come with pushd, for ``X-Template: NAME``; see `pushd.gateway.templates`."""
