@@ -19,10 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from tests.gateway.test_channel import MALFORMED
-
 from tests.clients.furniture import BrokerTestCase
 from tests.clients.paho_device import V311, Device
+from tests.gateway.http.test_channel import MALFORMED
 from tests.processes import DEADLINE_S, Program, program
 from tests.websocket_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, masked_frame, server_frames
 
