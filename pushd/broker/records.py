@@ -193,8 +193,8 @@ class Kept:
     :ivar id: 12 of ``[A-Za-z0-9]``. One push may be kept more than once, by its topics.
     :ivar at: Unix seconds; never less than that of what was kept before.
     :ivar until: Unix seconds; from then on it is not there any more.
-    :ivar event: ``message``; or what somebody wants done with earlier ones, ``message_clear`` or
-        ``message_delete``.
+    :ivar event: ``message``; what somebody wants done with earlier ones, ``message_clear`` or
+        ``message_delete``; or ``poll_request``, for a message that is elsewhere.
     """
 
     number: int

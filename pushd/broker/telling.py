@@ -32,7 +32,8 @@ def tell(
     Tell readers of a topic of an event; whoever may publish there may.
 
     :param publication: with the sequence that it is about among its properties, and no payload.
-    :param event: ``message_clear``, or ``message_delete``: that cancels what is scheduled of the sequence.
+    :param event: ``message_clear``, or ``message_delete``: that cancels what is scheduled of the sequence. Or
+        ``poll_request``: there is something to fetch from another server.
     :return: fires when it is durable, or with why it was refused.
     """
     message = publication.message(policy.mount_point, broker.wheel.seconds())

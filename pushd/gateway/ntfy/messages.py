@@ -28,19 +28,22 @@ from typing import Any
 from pushd.broker.message import Message, PushMark
 from pushd.gateway.http.problems import PROPERTIES_TOO_LARGE, Refusal
 from pushd.gateway.ntfy.actions import actions_of_text
-from pushd.gateway.ntfy.parameters import ICON, PRIORITIES, SEQUENCE_ID, Parameters
+from pushd.gateway.ntfy.parameters import ICON, POLL_ID, PRIORITIES, SEQUENCE_ID, Parameters
 from pushd.mqtt.codes import PropertyId
 from pushd.mqtt.packets import Properties
 
 # All that is said about a push. A text of MQTT has 65 535 bytes at most, and a device has to take the packet.
 MAX_PROPERTIES_BYTES = 16_384
 
+# Events that have one; the others are about a message that was there before.
+WITH_A_TEXT = ("message", "poll_request")
+
 MARKDOWN = "text/markdown"
 
 # In which ntfy writes the fields.
 ORDER = (
     "id", "time", "expires", "event", "topic", "sequence_id", "title", "message", "priority", "tags", "click",
-    "icon", "actions", "attachment", "content_type", "encoding",
+    "icon", "actions", "attachment", "poll_id", "content_type", "encoding",
 )  # fmt: skip
 
 to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -61,6 +64,7 @@ def properties_of(parameters: Parameters, attachment: Mapping[str, object] | Non
         "actions": to_json(parameters.actions) if parameters.actions else "",
         "attachment": to_json(attachment) if attachment else "",
         "sequence_id": parameters.sequence_id,
+        "poll_id": parameters.poll_id,
     }
     pairs = [(name, value) for name, value in said.items() if value]
     if pairs and sum(len(value.encode()) for _, value in pairs) > MAX_PROPERTIES_BYTES:
@@ -87,7 +91,7 @@ def message_object(topic: str, message: Message, event: str = "message", until: 
     if until:
         shown["expires"] = until
     shown.update(event=event, topic=topic)
-    if event == "message":
+    if event in WITH_A_TEXT:
         shown.update(_as_text(message.payload))
     if message.properties:
         shown.update(_said(message.properties))
@@ -164,6 +168,7 @@ def _attachment(text: str) -> object:
 _ATTACHMENT = {"name": str, "type": str, "url": str, "size": int, "expires": int}
 
 _FIELDS: dict[str, Callable[[str], object]] = {
+    "poll_id": lambda text: text if POLL_ID.fullmatch(text) else None,
     "sequence_id": lambda text: text if SEQUENCE_ID.fullmatch(text) else None,
     "title": str,
     "priority": PRIORITIES.get,

@@ -63,7 +63,6 @@ IMPLIED: dict[bytes, tuple[bytes, str]] = {
 NOT_OFFERED: dict[str, Problem] = {
     "email": problems.EMAIL_OFF,
     "call": problems.CALL_OFF,
-    "poll_id": problems.POLL_OFF,
 }
 
 PRIORITIES = {"min": 1, "low": 2, "default": 3, "high": 4, "max": 5, "urgent": 5} | {
@@ -75,15 +74,14 @@ FALSE = frozenset({"0", "no", "false"})
 # A "Priority: u=4, i" is RFC 9218's, added by proxies on the way; it says nothing about the message.
 HTTP_PRIORITY = re.compile(r"(u=[0-7])?,?\s*(i(=\?[01])?)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_URI = re.compile(
-    r"[A-Za-z][-+.A-Za-z0-9]*:\S+"
-)  # of any scheme: ntfy's apps open mailto:, geo: and others too
 ICON = re.compile(r"https?://\S+", re.IGNORECASE)
 
 # An encoded word as RFC 2047 has it. Senders put blanks and the like into theirs, and Python reads those too;
 # but it looks for the end of each up to the end of the header, so there may not be many.
 _WORD = re.compile(r"=\?[^?\s]+\?[bqBQ]\?[^?\s]*\?=")
 MAX_LOOSE_WORDS = 16
+
+POLL_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 # As topics are: it stands behind one in a path.
 SEQUENCE_ID = re.compile(r"[-_A-Za-z0-9]{1,64}")
@@ -109,6 +107,7 @@ class Parameters:
     filename: str = ""  # what that is called; without `attach`, the body is the file
     template: str = ""  # what makes the message of the body's JSON: see `pushd.gateway.ntfy.templates`
     priority_template: str = ""  # with `template`, what was said for a priority
+    poll_id: str = ""  # there is no message, but this one to be fetched from another server
     sequence_id: str = ""
     keep: bool = True  # ntfy's ``cache``: also for those who do not listen at the moment
     qos: QoS = QoS.AT_LEAST_ONCE
@@ -311,7 +310,7 @@ _READERS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "title": ("title", _line),
     "priority": ("priority", priority_of),
     "tags": ("tags", _tags),
-    "click": ("click", _matching(_URI, problems.CLICK_INVALID)),
+    "click": ("click", _line),  # ntfy's apps open mailto:, geo: and others, too: they know what they can
     "icon": ("icon", _matching(ICON, problems.ICON_INVALID)),
     "actions": ("actions", _actions),
     "markdown": ("markdown", _is_true),
@@ -321,6 +320,7 @@ _READERS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "filename": ("filename", _line),
     "template": ("template", _template),
     "priority_template": ("priority_template", str),
+    "poll_id": ("poll_id", _matching(POLL_ID, problems.POLL_ID_INVALID)),
     "sequence_id": ("sequence_id", _matching(SEQUENCE_ID, problems.SEQUENCE_ID_INVALID)),
     "cache": ("keep", _is_kept),
     "qos": ("qos", _qos),

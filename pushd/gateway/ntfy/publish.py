@@ -40,6 +40,9 @@ from pushd.gateway.ntfy.pushes import Push
 from pushd.gateway.ntfy.topics import topic_of_segment
 from pushd.mqtt.codes import ReasonCode
 
+# What an app shows until it has fetched a message that is elsewhere; ntfy's words.
+POLL_TEXT = b"New message"
+
 # What stands behind a topic in a path.
 BY_GET = frozenset({b"publish", b"send", b"trigger"})
 CLEAR = frozenset({b"clear", b"read"})
@@ -71,8 +74,8 @@ class Publisher(Protocol):
 
     def tell(self, principal: Principal, publication: Publication, event: str) -> Deferred[ReasonCode]:
         """
-        Tell those who read the topic as a stream, now or later, what becomes of a sequence; the publication
-        has its id and no payload. What is scheduled of it is cancelled by ``message_delete``.
+        Tell those who read the topic as a stream, now or later, what becomes of a sequence, or to fetch a
+        message from elsewhere. What is scheduled of a sequence is cancelled by ``message_delete``.
 
         :return: as `publish`.
         """
@@ -132,7 +135,7 @@ class PushPage(Resource):
         event = event_of(request)
         if event is None:
             raise Refusal(problems.NOT_FOUND)
-        return request.answer_with(self._tell(request, event))
+        return request.answer_with(self._end(request, event))
 
     async def _publish(self, request: GatewayRequest) -> bytes:
         caller = await self._identify(request)
@@ -155,6 +158,8 @@ class PushPage(Resource):
 
     async def _push(self, request: GatewayRequest, caller: Caller, remember: Remember | None) -> bytes:
         push, file = await self._desk.composer.compose(request, caller, self._due_at)
+        if push.parameters.poll_id:
+            return await self._tell(caller, replace(push, payload=POLL_TEXT), "poll_request")
         send = self._schedule if push.parameters.delay else self._send
         try:
             return await send(caller, push, remember)
@@ -182,10 +187,15 @@ class PushPage(Resource):
         check_accepted(await self._publisher.schedule(caller, publication, id, due_at - now))
         return answer
 
-    async def _tell(self, request: GatewayRequest, event: str) -> bytes:
+    async def _end(self, request: GatewayRequest, event: str) -> bytes:
+        """What was said in a sequence is over, one way or the other."""
         caller = await self._guard.identify(request)
         topic = topic_of_segment(request.segments[0])
         push = Push(topic, b"", Parameters(sequence_id=sequence_id(request.segments[1])))
+        return await self._tell(caller, push, event)
+
+    async def _tell(self, caller: Caller, push: Push, event: str) -> bytes:
+        """Something for readers of streams alone."""
         publication = push.publication(self._mark(push, int(self._now())))
         check_accepted(await self._publisher.tell(caller, publication, event))
         return _answer(publication, event)

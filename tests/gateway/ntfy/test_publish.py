@@ -334,3 +334,18 @@ class AppTests(SynchronousTestCase):
     def test_who_pushes_to_nobody_is_charged_itself(self) -> None:
         """Or it could use a new topic each time."""
         self.assertEqual(self.accepted(*(f"up{n:04}" for n in range(200))), int(BURST_S) + 1)
+
+
+class PollRequestTests(SynchronousTestCase):
+    """``X-Poll-ID``: a message that an app is to fetch from another server"""
+
+    def test_readers_are_told(self) -> None:
+        """And MQTT subscribers hear nothing: there is nothing here for them."""
+        caller = Caller()
+        said = caller.post("/t", b"", "X-Poll-ID: AbCdEfGhIjKl\r\n").json
+        self.assertEqual((said["event"], said["poll_id"]), ("poll_request", "AbCdEfGhIjKl"))
+        self.assertEqual((said["message"], caller.press.events), ("New message", ["poll_request"]))
+
+    def test_what_is_no_id_is_refused(self) -> None:
+        """Nobody could fetch it."""
+        self.assertEqual(Caller().post("/t", b"", "X-Poll-ID: ../x\r\n").code, 40000)
