@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -34,6 +34,7 @@ from pushd.broker.interfaces import (
     Principal,
     Verdict,
 )
+from pushd.broker.later import deferred, then
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message, Source, source_of
 from pushd.broker.notes import Notes
@@ -310,9 +311,11 @@ class Broker:
             have to be stored cannot be at the moment.
         """
         message = self._make_message(policy, principal, publication, self.wheel.seconds())
-        judged = self.judge(policy, principal, message)
-        judged.addCallback(self.inform_rules, principal)
-        return judged.addCallback(self.publish_durably, principal, publication.taken)
+        # Each of these knows at once as a rule, and a push has no Deferred for it then.
+        judged = self._judge(policy, principal, message)
+        informed = then(judged, self.inform_rules, principal)
+        code = then(informed, self.publish_durably, principal, publication.taken)
+        return deferred(code)
 
     def schedule(
         self,
@@ -373,16 +376,17 @@ class Broker:
 
     def judge(self, policy: Policy, principal: Principal, message: Message) -> Deferred[Decision]:
         """What becomes of a message of somebody who is no MQTT client, as far as it does not matter when."""
+        return deferred(self._judge(policy, principal, message))
+
+    def _judge(self, policy: Policy, principal: Principal, message: Message) -> Decision | Deferred[Decision]:
         if not is_valid_name(message.topic):
-            return succeed(ReasonCode.TOPIC_NAME_INVALID)
+            return ReasonCode.TOPIC_NAME_INVALID
         if 0 < self.limits.message_size_limit < len(message.payload):
-            return succeed(ReasonCode.PACKET_TOO_LARGE)
+            return ReasonCode.PACKET_TOO_LARGE
         if message.retain and not self.limits.retain_available:
-            return succeed(ReasonCode.RETAIN_NOT_SUPPORTED)
+            return ReasonCode.RETAIN_NOT_SUPPORTED
         verdict = self.may_write(policy, principal, message.topic)
-        if not isinstance(verdict, Deferred):
-            verdict = succeed(verdict)
-        return verdict.addCallback(self.decide, policy, principal, message)
+        return then(verdict, self.decide, policy, principal, message)
 
     @staticmethod
     def decide(
@@ -618,10 +622,7 @@ class Broker:
         :param default_policy: holds for kept sessions whose listener is no more, until their client is back.
         """
         self._default_policy = default_policy
-        loaded = self.store.load()
-        if not isinstance(loaded, Deferred):
-            loaded = succeed(loaded)
-        return loaded.addCallback(self._restore, default_policy)
+        return deferred(self.store.load()).addCallback(self._restore, default_policy)
 
     def _restore(self, state: records.SavedState, policy: Policy) -> None:
         self.archive.restore(state)  # first, for whatever is published from now on may be kept

@@ -73,6 +73,7 @@ class CallerOffice:
         self._looking = LoopingCall(self._look_for_expired)
         self._looking.clock = reactor
         self._trusting: tuple[Settings, Trust] | None = None
+        self._rating: tuple[Settings, Rates | None] | None = None
         self._visitors: Any = None
 
     def reception(self, door: Door) -> Reception:
@@ -103,12 +104,11 @@ class CallerOffice:
     # By the settings
 
     def _rates(self) -> Rates | None:
-        from pushd.gateway.identity.visitors import Rates
-
+        """Made once of each settings."""
         settings = self._settings()
-        if not settings.gateway_limits:
-            return None
-        return Rates(settings.max_request_rate_per_user, settings.max_request_rate_per_address)
+        if self._rating is None or self._rating[0] is not settings:
+            self._rating = settings, rates_of(settings)
+        return self._rating[1]
 
     def _trust(self) -> Trust:
         """Made once of each settings."""
@@ -202,6 +202,15 @@ def allowance_of(settings: Settings, caller: Caller) -> Allowance:
         all_files_bytes=settings.visitor_attachment_total_size_limit if takes_files else 0,
         keep_files_s=settings.attachment_expiry_duration if takes_files else 0,
     )
+
+
+def rates_of(settings: Settings) -> Rates | None:
+    """How fast callers may be; ``None`` if that does not matter."""
+    from pushd.gateway.identity.visitors import Rates
+
+    if not settings.gateway_limits:
+        return None
+    return Rates(settings.max_request_rate_per_user, settings.max_request_rate_per_address)
 
 
 def trust_of(settings: Settings) -> Trust:

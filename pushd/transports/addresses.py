@@ -20,7 +20,7 @@ def peer_address(transport: Any) -> str:
     if isinstance(peer, UNIXAddress):
         # Clients seldom bind their own end; what tells them apart from others is the door they came through.
         return _unix(peer) or _unix(transport.getHost()) or "unix"
-    host = plain_host(getattr(peer, "host", str(peer)))
+    host = plain_host(peer.host if hasattr(peer, "host") else str(peer))
     port = getattr(peer, "port", "")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -132,7 +132,7 @@ class Caller:
         make_pages: MakePages = no_pages,
         desk: PushDesk = PLAIN_DESK,
         reception: Reception | None = None,
-        peer_address: Callable[[object], str] = lambda transport: f"caller of {type(transport).__name__}",
+        peer_address: Callable[[object], str] = lambda end: f"caller at {end.getPeer().host}",  # type: ignore[attr-defined]
     ) -> None:
         self.press = press or Press()
         self.doorkeeper = doorkeeper or Doorkeeper()

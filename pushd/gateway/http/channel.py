@@ -32,7 +32,7 @@ from enum import IntEnum
 from functools import partial
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, ITCPTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -102,6 +102,20 @@ class GatewayChannel(HTTPChannel):
     _deadline = 0.0
     _timer: IDelayedCall | None = None
     _successor: IProtocol | None = None
+    _peer: IAddress | None = None
+    _host: IAddress | None = None
+
+    # Each request asks, and each time the kernel would be asked.
+
+    def getPeer(self) -> IAddress:
+        if self._peer is None:
+            self._peer = super().getPeer()
+        return self._peer
+
+    def getHost(self) -> IAddress:
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
 
     def connectionMade(self) -> None:
         first_s = self.site.connect_timeout_s()

@@ -174,7 +174,7 @@ class Guard:
         return self._is_admin(username)
 
     async def _recognize(self, request: GatewayRequest) -> Caller:
-        peer = self._peer_address(request.transport)
+        peer = self._peer_address(request.channel or request.transport)
         credentials = Credentials(
             client_id="",
             username=None,

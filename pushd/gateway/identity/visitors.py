@@ -66,8 +66,10 @@ class Visitors:
         :param cost: how many it counts for; of many in one, the first decides.
         :raises Refusal: 42901, with ``Retry-After``.
         """
+        if not cost or (caller.username is None and is_local(caller.address)):
+            return
         rates = self._rates()
-        if rates is None or not cost:
+        if rates is None:
             return
         key, rate = self._bucket_of(caller, rates)
         if rate:

@@ -50,7 +50,9 @@ class CredentialsTests(SynchronousTestCase):
         caller = Caller()
         self.assert_let_in(caller.post("/t", b"x", ADA), caller, "ada")
         seen = caller.doorkeeper.seen[0]
-        self.assertEqual((seen.client_id, seen.password, seen.address), ("", b"secret", "caller of Wire"))
+        self.assertEqual(
+            (seen.client_id, seen.password, seen.address), ("", b"secret", "caller at 192.0.2.7")
+        )
 
     def test_the_query_may_stand_for_the_header(self) -> None:
         """Raw URL-safe base64, under two names; it goes before the header."""
@@ -171,7 +173,7 @@ class TokenTests(SynchronousTestCase):
         ):
             self.assertEqual(self.caller.post(target, b"x", headers).status, 200, headers)
         self.assertEqual(self.caller.press.principals, [Principal("eve", scope=Scope(("t", "u")))] * 5)
-        self.assertEqual(self.desk.seen, [("tk_good", "caller of Wire")] * 5)
+        self.assertEqual(self.desk.seen, [("tk_good", "caller at 192.0.2.7")] * 5)
 
     def test_a_wrong_one_is_401(self) -> None:
         """As a wrong password is; what cannot be one is reported without being looked up."""
@@ -298,7 +300,9 @@ class FailureTests(SynchronousTestCase):
         caller.post("/t?auth=%21")
         reported = [shown for _, shown in caller.unreadable]
         self.assertEqual(len(set(reported)), 4)
-        self.assertEqual({credentials.address for credentials, _ in caller.unreadable}, {"caller of Wire"})
+        self.assertEqual(
+            {credentials.address for credentials, _ in caller.unreadable}, {"caller at 192.0.2.7"}
+        )
 
     def test_what_can_be_read_is_not(self) -> None:
         """The authenticator sees to that."""

@@ -70,7 +70,6 @@ MISTAKES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("tags must be", {"tags": "a,b"}),
     ("tags must be", {"tags": [1]}),
     ("control character", {"title": "a\r\nb"}),
-    ("click", {"click": "x"}),
     ("icon", {"icon": "javascript:alert(1)"}),
     ("actions", {"actions": [{}]}),
     ("actions must be", {"actions": "view, a, b"}),
