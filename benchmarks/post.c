@@ -36,9 +36,10 @@ static void make_request(const struct poster *poster)
 {
     char *head;
     int len = asprintf(&head,
-                       "POST %s?qos=%d HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: text/plain\r\n"
+                       "POST %s?qos=%d%s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: text/plain\r\n"
                        "Content-Length: %d\r\n\r\n",
-                       poster->path, poster->qos, poster->address, poster->port, poster->payload);
+                       poster->path, poster->qos, poster->qos ? "" : "&cache=no", poster->address,
+                       poster->port, poster->payload);
     if (len < 0 || !(request = malloc(len + poster->payload)))
         die("out of memory");
     memcpy(request, head, len);

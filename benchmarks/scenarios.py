@@ -146,7 +146,7 @@ _PLAIN = {
         targets={PUSHES: Target(5000, least=True)},
     ),
     "post0": Scenario(
-        "HTTP pushes of QoS 0 over 20 connections, to nobody",
+        "HTTP pushes of QoS 0 over 20 connections, to nobody, and kept by nobody (cache=no)",
         "post --connections 20 --qos 0",
         gateway=True,
         targets={PUSHES: Target(8000, least=True)},

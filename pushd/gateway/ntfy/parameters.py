@@ -207,7 +207,11 @@ def _checked(said: dict[str, object]) -> Parameters:
     template = _template(said.get("template"))
     if template:
         said["priority_template"] = said.pop("priority", "")
-    read = {field: reader(said[name]) for name, (field, reader) in _READERS.items() if name in said}
+    read = {}
+    for name, value in said.items():
+        if name in _READERS:
+            field, reader = _READERS[name]
+            read[field] = reader(value)
     if not read.get("keep", True):
         if read.get("delay"):
             raise Refusal(problems.DELAY_NO_CACHE)
