@@ -229,7 +229,8 @@ def _topic_of_app(request: GatewayRequest) -> str | None:
     """The topic of an endpoint as ntfy's apps hand it out, ``/upXXXXXXXXXXXX?up=1``."""
     if not request.args or request.argument(b"up").decode("latin-1").lower() not in TRUE:
         return None
-    return topic_of_segment(request.segments[0]) if len(request.segments) == 1 else None
+    first, *others = request.segments
+    return None if others or not first else topic_of_segment(first)
 
 
 def is_push(request: GatewayRequest) -> bool:

@@ -331,6 +331,10 @@ class AppTests(SynchronousTestCase):
         self.assertEqual(one, int(BURST_S * PUSHES_PER_S) + 1)
         self.assertEqual(self.accepted("upAAAA", "upBBBB"), one)  # to the second, and no more to the first
 
+    def test_ntfys_object_has_its_topic_in_it(self) -> None:
+        """And not in the path."""
+        self.assertEqual(self.caller.post("/?up=1", b'{"topic":"t","message":"x"}').status, 200)
+
     def test_who_pushes_to_nobody_is_charged_itself(self) -> None:
         """Or it could use a new topic each time."""
         self.assertEqual(self.accepted(*(f"up{n:04}" for n in range(200))), int(BURST_S) + 1)
