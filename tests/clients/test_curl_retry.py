@@ -34,7 +34,8 @@ SENDERS = 3
 # So many pushes are answered by each process before it is killed.
 PUSHES = 6
 
-RETRY = ("--retry", "8", "--retry-all-errors", "--retry-delay", "1", "--max-time", "10")
+# A machine with much else to do takes its time to start a process again; `run` waits a little longer.
+RETRY = ("--retry", "18", "--retry-all-errors", "--retry-delay", "1", "--max-time", "10")
 
 
 class Sender(Thread):
