@@ -11,6 +11,7 @@ Each raises `BadValue` with the reason. Nothing here knows files, lines or optio
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_network
@@ -32,22 +33,22 @@ LONGEST_NUMBER = (
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef]")
 
 
-class Kind:
+class Kind(ABC):
     """One way to read a value."""
 
     __slots__ = ()
 
     @property
+    @abstractmethod
     def notation(self) -> str:
         """How a value is written: words as they are, and CAPITALS for what is to be filled in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, text: str) -> object:
         """
         :param text: the rest of the line, after the option's name and one space.
         :raises BadValue: with the reason.
         """
-        raise NotImplementedError
 
     def written(self, value: object) -> str:
         """The shortest way to write what was read, for the manual."""

@@ -6,6 +6,7 @@ import os
 import socket
 import sqlite3
 import stat
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pushd.stats.databases import in_file, in_memory, in_mysql
@@ -22,11 +23,13 @@ else:
 
 
 class Contract(_Case):
-    """Inherited by a test case for each kind."""
+    """
+    Inherited by a test case for each kind.
 
-    def history(self) -> History:
-        """A new and empty one."""
-        raise NotImplementedError
+    :ivar history: makes a new and empty one.
+    """
+
+    history: Callable[[], History]
 
     def test_nothing_is_there_at_first(self) -> None:
         """An empty database answers with no rows, and the names of its columns."""

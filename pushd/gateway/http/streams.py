@@ -18,6 +18,7 @@ all.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable
 from enum import Enum
@@ -115,7 +116,7 @@ class Stage(Enum):
 
 
 @implementer(IPushProducer)
-class Stream:
+class Stream(ABC):
     """One reader. How it is written to is up to those that are made from this."""
 
     __slots__ = (
@@ -202,9 +203,9 @@ class Stream:
             if self._unread_bytes > MAX_UNREAD_BYTES:
                 self.cut("its reader does not keep up")
 
+    @abstractmethod
     def close(self) -> None:
         """End it properly, before its time."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """End it properly when everything was said."""
@@ -240,13 +241,13 @@ class Stream:
     def _begin(self) -> None:
         """Write what comes first, and find out whether the transport is full."""
 
+    @abstractmethod
     def _put(self, data: bytes) -> None:
         """Write."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _abort(self) -> None:
         """End the connection now."""
-        raise NotImplementedError
 
     def _ended(self, _: object = None) -> None:
         """The reader has left, or the end was written."""

@@ -21,14 +21,12 @@ class Shelf:
     @app.route("/books/<path:name>", methods=["GET"])
     @described("One book", query={"page": integer("From 1", minimum=1)}, answer=record(["name"], name=text()))
     def one(self, request: GatewayRequest, name: str) -> bytes:
-        """Not called here."""
-        raise NotImplementedError
+        return b""
 
     @app.route("/books/<path:name>", methods=["PUT"])
     @described("Put a book there", body=record(text=text()), statuses=(201,), open=True)
     def put(self, request: GatewayRequest, name: str) -> bytes:
-        """Not called here."""
-        raise NotImplementedError
+        return b""
 
 
 def told() -> dict[str, Any]:
