@@ -20,8 +20,8 @@ from pushd.storage.errors import StoreError
 from pushd.storage.messages import SMALL_BYTES
 from pushd.storage.rows import Times
 from pushd.storage.writer import Places, write
-from tests.storage.contract import in_archive
 from tests.storage.disk import NOON, Disk
+from tests.storage.pictures import in_archive
 
 
 def kept(number: int, topic: str = "t", payload: bytes = b"x", until: int = 1000) -> r.Kept:

@@ -12,7 +12,7 @@ from pushd.broker import records as r
 from pushd.broker.message import Message
 from pushd.storage.batch import Batch
 from pushd.storage.journal import Journal
-from tests.storage.contract import Model, journal, steps
+from tests.storage.model import Model, journal, steps
 from tests.storage.test_blob import seen
 
 MESSAGE = Message("t", b"x", 2)

@@ -17,7 +17,8 @@ from pushd.storage.batch import Batch
 from pushd.storage.blob import pack, unpack
 from pushd.storage.journal import Journal
 from pushd.storage.rows import DamagedRow, Times
-from tests.storage.contract import Model, in_archive, journal, kept, later, plain, standing, steps
+from tests.storage.model import Model, journal, steps
+from tests.storage.pictures import in_archive, kept, later, plain, standing
 
 TIMES = Times(1_800_000_000.0)
 ROOM = 1 << 30

@@ -12,8 +12,8 @@ from pushd.mqtt.codes import PropertyId
 from pushd.storage.errors import StoreError
 from pushd.storage.messages import SMALL_BYTES, Found, read_messages
 from pushd.storage.rows import Times
-from tests.storage.contract import picture_of, plain
 from tests.storage.disk import NOON, Disk
+from tests.storage.pictures import picture_of, plain
 
 
 class MessagesTests(SynchronousTestCase):

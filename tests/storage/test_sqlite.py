@@ -17,8 +17,10 @@ from pushd.storage import backlog, database
 from pushd.storage.database import Durability
 from pushd.storage.memory import MemoryStore
 from pushd.storage.sqlite import SqliteStore
-from tests.storage.contract import Model, StoreContract, client_ids, journal, picture, picture_of, steps
+from tests.storage.contract import StoreContract
 from tests.storage.disk import COMMITS, NOON, Disk, FaultyConnection
+from tests.storage.model import Model, client_ids, journal, steps
+from tests.storage.pictures import picture, picture_of
 
 FULL = sqlite3.OperationalError("database or disk is full")
 IO_ERROR = sqlite3.OperationalError("disk I/O error")
