@@ -23,14 +23,12 @@ from pushd.auth.grants import Entry
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
 from pushd.config.settings import Settings
+from pushd.ctl.command import DONE, FAILED, NO, add_config
 from pushd.ctl.people import are_kept, ask_people
 from pushd.ctl.terminal import printable
 from pushd.people.access import PERMISSIONS, check_pattern, permission_of, who_is
 from pushd.people.interfaces import EVERYBODY, Grant, IPeople, PeopleUnavailable
 from pushd.people.names import check_username
-
-DONE, NO, FAILED = 0, 1, 2  # exit statuses
-SETTINGS = "conf/pushd.conf"
 
 DESCRIPTION = """\
 Keep the access control list: who may read and write which topics, before and beside the ACL file.
@@ -155,11 +153,5 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("user", metavar="USER", nargs="?")
     for command, do in ((grant, _grant), (remove, _remove), (listing, _list)):
         command.set_defaults(do=do)
-        command.add_argument(
-            "-c",
-            "--config",
-            metavar="CONF",
-            default=SETTINGS,
-            help=f"the server's settings file; default {SETTINGS}",
-        )
+        add_config(command)
     return parser

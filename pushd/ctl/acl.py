@@ -28,6 +28,7 @@ from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
 from pushd.config.settings import ListenerSettings, SecuritySettings, Settings
 from pushd.ctl.access import all_grants, line_of
+from pushd.ctl.command import add_config
 from pushd.ctl.friends import friends_of
 from pushd.ctl.people import are_kept, ask_people
 from pushd.mqtt.errors import MalformedPacket
@@ -36,7 +37,6 @@ from pushd.people.interfaces import Friends, PeopleUnavailable
 
 ALLOWED, DENIED, UNANSWERED = 0, 1, 2  # exit statuses
 ANONYMOUS = "-"
-SETTINGS = "conf/pushd.conf"
 NO_ENTRIES = AccessList()
 
 DESCRIPTION = """\
@@ -177,13 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         "topic", metavar="TOPIC", help="with the listener's mount_point in front, if it has one"
     )
     files = check.add_mutually_exclusive_group()
-    files.add_argument(
-        "-c",
-        "--config",
-        metavar="CONF",
-        default=SETTINGS,
-        help=f"the server's settings file; default {SETTINGS}",
-    )
+    add_config(files)
     files.add_argument("--acl", metavar="FILE", help="this ACL file, without a settings file")
     check.add_argument(
         "--listener",

@@ -19,13 +19,11 @@ from collections.abc import Sequence
 
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
+from pushd.ctl.command import DONE, FAILED, NO, add_config
 from pushd.ctl.people import Question, are_kept, ask_people
 from pushd.ctl.terminal import printable
 from pushd.people.interfaces import Friends, IPeople, PeopleUnavailable
 from pushd.people.names import check_username
-
-DONE, NO, FAILED = 0, 1, 2  # exit statuses
-SETTINGS = "conf/pushd.conf"
 
 DESCRIPTION = """\
 Keep who follows whom: %f in the ACL file's patterns and other rules is each user whom a user follows, %F each
@@ -116,10 +114,4 @@ def _parser() -> argparse.ArgumentParser:
 def _command(command: argparse.ArgumentParser, other: str | None = None) -> None:
     command.add_argument("a", metavar="A", help="the user who follows")
     command.add_argument("b", metavar="B", nargs=other, help="who is followed")
-    command.add_argument(
-        "-c",
-        "--config",
-        metavar="CONF",
-        default=SETTINGS,
-        help=f"the server's settings file; default {SETTINGS}",
-    )
+    add_config(command)

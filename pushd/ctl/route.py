@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
+from pushd.ctl.command import add_config
 from pushd.ctl.friends import friends_of
 from pushd.ctl.people import are_kept, ask_people
 from pushd.mqtt.errors import MalformedPacket
@@ -30,7 +31,6 @@ from pushd.rules.routing import Action, RoutingRule, RoutingRules, Step
 from pushd.rules.rule_file import RuleFileError
 
 ROUTED, NOT_ROUTED, NO_TOPIC, UNREADABLE = 0, 1, 2, 3  # exit statuses
-SETTINGS = "conf/pushd.conf"
 
 DESCRIPTION = """\
 Show where the routing rules would send a message, and which lines of their file say so.
@@ -133,12 +133,6 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("--user", metavar="USER", default="", help="the sender's user name; default: none")
     test.add_argument("--client", metavar="CLIENTID", default="", help="its client id; none by HTTP")
     files = test.add_mutually_exclusive_group()
-    files.add_argument(
-        "-c",
-        "--config",
-        metavar="CONF",
-        default=SETTINGS,
-        help=f"the server's settings file, whose routes_file is asked; default {SETTINGS}",
-    )
+    add_config(files, "the server's settings file, whose routes_file is asked")
     files.add_argument("--file", metavar="FILE", help="this file of rules, without a settings file")
     return parser

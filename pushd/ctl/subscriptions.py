@@ -18,15 +18,13 @@ from collections.abc import Mapping, Sequence
 
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
+from pushd.ctl.command import DONE, FAILED, NO, add_config
 from pushd.ctl.people import Question, are_kept, ask_people
 from pushd.ctl.terminal import printable
 from pushd.mqtt.errors import MalformedPacket
 from pushd.mqtt.topics import check_filter
 from pushd.people.interfaces import IPeople, PeopleUnavailable
 from pushd.people.names import check_username
-
-DONE, NO, FAILED = 0, 1, 2  # exit statuses
-SETTINGS = "conf/pushd.conf"
 
 DESCRIPTION = """\
 Keep the list of what the server subscribes each client of a user to. The rules of autosubscribe_file are not
@@ -121,11 +119,5 @@ def _parser() -> argparse.ArgumentParser:
 def _command(command: argparse.ArgumentParser, filter: str | None = None) -> argparse.ArgumentParser:
     command.add_argument("user", metavar="USER", help="the user's name")
     command.add_argument("filter", metavar="FILTER", nargs=filter, help="a topic filter, such as 'alerts/#'")
-    command.add_argument(
-        "-c",
-        "--config",
-        metavar="CONF",
-        default=SETTINGS,
-        help=f"the server's settings file; default {SETTINGS}",
-    )
+    add_config(command)
     return command

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
 from pushd.config.settings import Settings
+from pushd.ctl.command import add_config
 from pushd.ctl.people import are_kept, ask_people
 from pushd.ctl.terminal import printable
 from pushd.mqtt.errors import MalformedPacket
@@ -32,7 +33,6 @@ from pushd.people.names import check_username
 from pushd.people.tokens import PREFIX, hash_of, id_of, new_token
 
 DONE, FAILED = 0, 1  # exit statuses
-SETTINGS = "conf/pushd.conf"
 
 # Characters that name a token at least: one digit would fit by chance to one that nobody meant.
 MIN_ID_LENGTH = 4
@@ -233,11 +233,5 @@ def _parser() -> argparse.ArgumentParser:
     remove.add_argument("id", metavar="ID", help="as list shows it, or its beginning; or the token itself")
     for command, do in ((add, _add), (listing, _list), (remove, _remove)):
         command.set_defaults(do=do)
-        command.add_argument(
-            "-c",
-            "--config",
-            metavar="CONF",
-            default=SETTINGS,
-            help=f"the server's settings file; default {SETTINGS}",
-        )
+        add_config(command)
     return parser

@@ -24,13 +24,12 @@ from pushd.auth.security_file import SecurityFileError
 from pushd.config.errors import ConfigError
 from pushd.config.reader import read_settings
 from pushd.ctl.account_file import Entry, read_entries
+from pushd.ctl.command import add_config
 from pushd.ctl.passwd import PasswdError, ask_password, checked_password
 from pushd.ctl.people import ask_people
 from pushd.ctl.terminal import printable
 from pushd.people.interfaces import Account, IPeople, PeopleUnavailable
 from pushd.people.names import check_username
-
-SETTINGS = "conf/pushd.conf"
 
 DESCRIPTION = """\
 Keep accounts: users who may log in where a listener has "accounts true".
@@ -257,8 +256,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _config() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
-    summary = f"the server's settings file; default {SETTINGS}"
-    parser.add_argument("-c", "--config", metavar="CONF", default=SETTINGS, help=summary)
+    add_config(parser)
     return parser
 
 
