@@ -2,16 +2,16 @@
 Whatever happens, and whenever the process dies: a receipt never says that a device has acknowledged what it
 has not, and never takes back what somebody was told.
 
-As in `tests.broker.test_crash_machine`, of which the store and the devices are: pushes instead of publishes,
-with receipts, collapse keys and expiries, to devices that come, go, read and acknowledge in any order. At the
-end each receipt must be complete, and say of each device just what that has seen.
+The store and the devices are those of `tests.broker.late`. Pushes with receipts, collapse keys and expiries
+go to devices that come, go, read and acknowledge in any order. At the end each receipt must be complete, and
+say of each device just what that has seen.
 """
 
 from __future__ import annotations
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from pushd.broker.limits import Limits
 from pushd.broker.message import PushMark
@@ -19,7 +19,7 @@ from pushd.broker.publication import Publication
 from pushd.broker.receipts import Change, Receipt, State
 from pushd.broker.targets import Outcome, Targets, push
 from pushd.mqtt.codes import ReasonCode, Version
-from tests.broker.test_crash_machine import Accounts, Device, LateStore
+from tests.broker.late import Accounts, Device, LateMachine, LateStore
 from tests.driver import Rig
 from tests.pushing import Boss
 
@@ -31,11 +31,8 @@ LIMITS = [
 ]
 DEVICES = {"bob": Version.V3_1_1, "eve": Version.V5, "sue": Version.V5}
 
-devices = st.sampled_from(sorted(DEVICES))
-few = st.integers(1, 3)
 
-
-class ReceiptsMachine(RuleBasedStateMachine):
+class ReceiptsMachine(LateMachine):
     """
     :ivar accepted: the ids of pushes that their sender was told of, with the devices that they had then. A
         push's payload is its id.
@@ -51,16 +48,6 @@ class ReceiptsMachine(RuleBasedStateMachine):
         self.accepted: dict[str, set[tuple[str, str]]] = {}
         self.told: set[tuple[str, str]] = set()
         self.everybody_comes()
-
-    def go_on(self) -> None:
-        """Nothing is in anybody's way."""
-        self.store.is_broken = False
-        self.store.flush()
-        self.store.commit(1000)
-        self.store.read(1000)
-        self.rig.clock.advance(0.25)
-        for device in self.devices.values():
-            device.read(1000)
 
     # Who pushes
 
@@ -100,14 +87,6 @@ class ReceiptsMachine(RuleBasedStateMachine):
 
     # What devices do
 
-    @rule(name=devices, receive_maximum=few)
-    def comes(self, name: str, receive_maximum: int) -> None:
-        self.devices[name].come(self.rig, receive_maximum)
-
-    @rule(name=devices)
-    def goes(self, name: str) -> None:
-        self.devices[name].gone()
-
     @rule()
     def everybody_comes(self) -> None:
         for device in self.devices.values():
@@ -115,50 +94,9 @@ class ReceiptsMachine(RuleBasedStateMachine):
                 device.come(self.rig, 3)
         self.go_on()
 
-    @rule(name=devices, count=st.integers(1, 9))
-    def reads(self, name: str, count: int) -> None:
-        self.devices[name].read(count)
-
     # What happens to the broker
 
-    @rule(count=few)
-    def store_commits(self, count: int) -> None:
-        self.store.commit(count)
-        self.rig.turn()
-
-    @rule(count=few)
-    def store_reads(self, count: int) -> None:
-        self.store.read(count)
-        self.rig.turn()
-
-    @rule()
-    def store_flushes(self) -> None:
-        self.store.flush()
-
-    @rule(is_broken=st.booleans())
-    def disk_fills_or_clears(self, is_broken: bool) -> None:
-        self.store.is_broken = is_broken
-        self.store.commit(1)
-        self.rig.clock.pump([0.25] * 3)
-
-    @rule(quarters=st.integers(1, 8))
-    def time_passes(self, quarters: int) -> None:
-        self.rig.clock.pump([0.25] * quarters)
-
-    @rule(unheard=st.integers(0, 3))
-    def crashes(self, unheard: int) -> None:
-        self.store.flush()
-        self._begin_again(self.store.crash(unheard))
-
-    @rule()
-    def stops(self) -> None:
-        """As SIGTERM has it, with a disk that is well."""
-        self.store.is_broken = False
-        self.rig.broker.stop()
-        self.store.commit(1000)
-        self._begin_again(self.store.crash(0))
-
-    def _begin_again(self, store: LateStore) -> None:
+    def begin_again(self, store: LateStore) -> None:
         for device in self.devices.values():
             device.gone()
         self.store = store
