@@ -68,6 +68,20 @@ def pushctl_passwd(*arguments: str | Path) -> None:
     subprocess.run(command, check=True, timeout=DEADLINE_S, env=environment())
 
 
+def pushctl(broker: Broker, directory: Path, *words: str) -> str:
+    """
+    Run a command of two words, such as ``token add``, by the settings of a broker. It must succeed.
+
+    :return: what it prints on standard output.
+    """
+    command = [sys.executable, "-m", "pushd.ctl.main", *words[:2], "-c", str(broker.settings), *words[2:]]
+    done = subprocess.run(
+        command, cwd=directory, env=environment(), capture_output=True, text=True, timeout=DEADLINE_S
+    )
+    assert done.returncode == 0, done
+    return done.stdout.strip()
+
+
 class BrokerTestCase(SynchronousTestCase):
     """
     One pushd for all tests of a class. Topics and client ids of their own keep the tests apart.

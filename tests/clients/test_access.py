@@ -5,15 +5,13 @@ the server, which hears of each change.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from time import monotonic
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.clients.furniture import ADA, BOB, Answer, Outcome, Subscriber, curl, new_directory, run
-from tests.processes import DEADLINE_S, environment, start_pushd
+from tests.clients.furniture import ADA, BOB, Answer, Outcome, Subscriber, curl, new_directory, pushctl, run
+from tests.processes import start_pushd
 from tests.redis.server import RedisServer
 
 # ada and bob are in the password file. Without entries everybody may do everything.
@@ -55,18 +53,7 @@ class FileTests(SynchronousTestCase):
         self.assertNotIn("Traceback", self.broker.log())
 
     def pushctl(self, *words: str) -> str:
-        """:return: what a command prints on standard output. It must succeed."""
-        command = [sys.executable, "-m", "pushd.ctl.main", *words[:2], "-c", str(self.broker.settings)]
-        done = subprocess.run(
-            [*command, *words[2:]],
-            cwd=self.directory,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
-        self.assertEqual(done.returncode, 0, done)
-        return done.stdout.strip()
+        return pushctl(self.broker, self.directory, *words)
 
     def publish(self, topic: str, payload: str, *who: str) -> Outcome:
         words = ("-V", "5", "-p", str(self.broker.port("mqtt")), "-q", "1", "-t", topic, "-m", payload)

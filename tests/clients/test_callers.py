@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from statistics import median
 from time import perf_counter
 from typing import Any
 
-from tests.clients.furniture import Answer, BrokerTestCase, curl
-from tests.processes import DEADLINE_S, Program, environment, program
+from tests.clients.furniture import Answer, BrokerTestCase, curl, pushctl
+from tests.processes import Program, program
 
 ACL = """\
 user phone
@@ -38,18 +36,7 @@ class CallersTestCase(BrokerTestCase):
     acl = ACL
 
     def pushctl(self, *words: str) -> str:
-        """:return: what a command prints; it must succeed."""
-        command = [sys.executable, "-m", "pushd.ctl.main", *words[:2], "-c", str(self.broker.settings)]
-        done = subprocess.run(
-            [*command, *words[2:]],
-            cwd=self.directory,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
-        self.assertEqual(done.returncode, 0, done)
-        return done.stdout.strip()
+        return pushctl(self.broker, self.directory, *words)
 
     def push(self, topic: str, *flags: str, port: str = "http", scheme: str = "http") -> Answer:
         return self.curl(f"/v1/publish/{topic}", "-d", "x", *flags, port=port, scheme=scheme)
