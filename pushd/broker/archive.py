@@ -12,7 +12,7 @@ if the clock is set: so the two orders are the same, and what was said since som
 **Until when.** A message that expires is not kept for longer than that. Once a minute what is over is
 forgotten; before that, it is not given any more.
 
-**How much.** Beyond ``max_kept_messages`` the oldest go, whatever their topic.
+**How much.** Beyond ``max_kept_messages`` or ``max_kept_bytes`` the oldest go, whatever their topic.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pushd.broker.counters import Counters
 from pushd.broker.interfaces import IStore
 from pushd.broker.limits import Limits
 from pushd.broker.message import Message, PushMark, new_push_id
-from pushd.broker.records import Kept, KeptExpired, KeptForgotten, KeptQuery, MessageKept, SavedState
+from pushd.broker.records import Amount, Kept, KeptExpired, KeptForgotten, KeptQuery, MessageKept, SavedState
 from pushd.broker.wheel import TimingWheel
 from pushd.mqtt.topics import matches
 
@@ -39,6 +39,7 @@ from pushd.mqtt.topics import matches
 class Archive:
     """
     :ivar count: how many messages and events it has.
+    :ivar payload_bytes: of all of them together.
     :ivar slot: belongs to the wheel.
     """
 
@@ -75,9 +76,11 @@ class Archive:
         self._last = 0  # number
         self._latest = 0  # time
         self._by_minute: Counter[int] = Counter()  # how many, by `Kept.minute`
+        self._bytes_by_minute: Counter[int] = Counter()
         self._making_room = False
         self._next_expiry = wheel.seconds() + self.EXPIRY_S
         self.count = 0
+        self.payload_bytes = 0
         self.slot = 0
 
     # How long
@@ -148,8 +151,7 @@ class Archive:
         self._last += 1
         kept = Kept(self._last, mark.id, now, now + keep_s, message, event)
         self._store.record(MessageKept(kept))
-        self.count += 1
-        self._by_minute[kept.minute] += 1
+        self._count(kept, 1)
         self._make_room()
         return kept
 
@@ -207,8 +209,9 @@ class Archive:
     def restore(self, saved: SavedState) -> None:
         """Take up what a store gives back."""
         self._last, self._latest = saved.last_kept, saved.last_kept_at
-        self._by_minute = Counter(saved.kept_by_minute)
-        self.count = self._by_minute.total()
+        for minute, amount in saved.kept_by_minute.items():
+            self._by_minute[minute], self._bytes_by_minute[minute] = amount
+        self.count, self.payload_bytes = self._by_minute.total(), self._bytes_by_minute.total()
         self._wheel.add(self)
 
     def due_at(self) -> float | None:
@@ -225,6 +228,7 @@ class Archive:
         over = [until for until in self._by_minute if until <= minute]
         if over:
             self.count -= sum(map(self._by_minute.pop, over))
+            self.payload_bytes -= sum(map(self._bytes_by_minute.pop, over))
             self._store.record(KeptExpired(minute * 60))
 
     async def forget(self, topic: str, id: str, collapse_key: str) -> bool:
@@ -247,23 +251,35 @@ class Archive:
         return False
 
     def _take_out(self, kept: Kept) -> None:
-        self._by_minute[kept.minute] -= 1
         self._store.record(KeptForgotten(kept.number))
-        self.count -= 1
+        self._count(kept, -1)
+
+    def _count(self, kept: Kept, change: int) -> None:
+        """:param change: 1 for one that comes, -1 for one that goes."""
+        minute, size = kept.minute, change * len(kept.message.payload)
+        self._by_minute[minute] += change
+        self._bytes_by_minute[minute] += size
+        self.count += change
+        self.payload_bytes += size
 
     def _make_room(self) -> None:
-        most = self._limits().max_kept_messages
-        if most == 0 or self.count <= most or self._making_room:
+        limits = self._limits()
+        most = Amount(limits.max_kept_messages, limits.max_kept_bytes)
+        if self._making_room or not self._is_above(most):
             return
         self._making_room = True
-        enough = most - most // 100
-        oldest = self._ask(KeptQuery((), limit=min(self.count - enough, self.SLICE)))
+        enough = Amount(*(limit - limit // 100 for limit in most))
+        oldest = self._ask(KeptQuery((), limit=self.SLICE))
         oldest.addCallback(self._forget, enough).addErrback(self._cannot_forget)
 
-    def _forget(self, oldest: Iterable[Kept], enough: int) -> None:
+    def _is_above(self, most: Amount) -> bool:
+        """Whether there is more than that; 0 is no limit."""
+        return 0 < most.messages < self.count or 0 < most.payload_bytes < self.payload_bytes
+
+    def _forget(self, oldest: Iterable[Kept], enough: Amount) -> None:
         forgotten = 0
         for kept in oldest:  # of which some may have gone meanwhile, with the others of their minute
-            if self.count > enough and kept.minute in self._by_minute:
+            if self._is_above(enough) and kept.minute in self._by_minute:
                 self._take_out(kept)
                 forgotten += 1
         if forgotten:

@@ -30,6 +30,7 @@ class Limits:
     max_retained_bytes: int = 1_073_741_824  # topic names and properties included
     cache_duration: int = 43_200  # seconds that a push is kept in the archive; 0: there is none
     max_kept_messages: int = 1_000_000  # that the archive has
+    max_kept_bytes: int = 1_073_741_824  # of their payloads
     receipt_duration: int = 86_400  # seconds that receipts of pushes are kept
     max_receipts: int = 200_000  # devices that all receipts may have together
     global_max_clients: int = -1  # sessions, with a client or kept; negative is no limit

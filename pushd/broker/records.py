@@ -12,8 +12,9 @@ those count from may be different for every process: a store gives back what the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pushd.broker.message import Message
 from pushd.broker.outline import Outline
@@ -210,6 +211,22 @@ class Kept:
         return -(-self.until // 60)
 
 
+class Amount(NamedTuple):
+    """How much of the archive."""
+
+    messages: int
+    payload_bytes: int
+
+
+def amounts(archive: Iterable[Kept]) -> dict[int, Amount]:
+    """How much there is, by `Kept.minute`."""
+    found: dict[int, Amount] = {}
+    for kept in archive:
+        messages, size = found.get(kept.minute, (0, 0))
+        found[kept.minute] = Amount(messages + 1, size + len(kept.message.payload))
+    return found
+
+
 @dataclass(slots=True)
 class MessageKept:
     """The archive has one more."""
@@ -307,7 +324,7 @@ class SavedState:
     scheduled: dict[str, MessageScheduled] = field(default_factory=dict)  # by id
     last_kept: int = 0  # the highest number that the archive has; the next one is higher
     last_kept_at: int = 0  # its time
-    kept_by_minute: dict[int, int] = field(default_factory=dict)  # how many, by `Kept.minute`
+    kept_by_minute: dict[int, Amount] = field(default_factory=dict)  # how much there is, by `Kept.minute`
     notes: dict[tuple[str, str], Note] = field(default_factory=dict)  # by kind and key
 
 

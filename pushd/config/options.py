@@ -396,6 +396,7 @@ OURS = (
     Option("cache_duration", Retention(), 43_200, G, HUP),
     Option("cache_topic", TopicRetention(), (), G, HUP, repeat=ALL),
     Option("max_kept_messages", Integer(0, below=0, unit="messages"), 1_000_000, G, HUP),
+    Option("max_kept_bytes", BYTES, 1_073_741_824, G, HUP),
     Option("receipt_duration", seconds(60, 604_800), 86_400, G, HUP),
     Option("max_receipts", Integer(0, below=0, unit="devices"), 200_000, G, HUP),
     Option("max_message_rate", Integer(0, below=0), 0, G, HUP),

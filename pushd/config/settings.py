@@ -127,6 +127,7 @@ class LimitSettings:
     max_receipts: int = 200_000  # devices that all receipts may have together
     cache_duration: int = 43_200  # seconds that a push is kept in the archive
     max_kept_messages: int = 1_000_000  # that the archive has
+    max_kept_bytes: int = 1_073_741_824  # of their payloads
     global_max_clients: int = -1  # sessions, with a client or kept; negative is no limit
     global_max_connections: int = -1  # clients connected at once; negative is no limit
     memory_limit: int = 0  # bytes of resident memory

@@ -167,12 +167,11 @@ class Loader:
             yield r.Note(kind, key, value, until)
 
     def _read_archive(self, state: r.SavedState) -> None:
-        """Only how much there is: a million rows by their index take a fifth of a second."""
+        """Only how much there is: a million rows take half a second."""
         last = self._connection.execute("SELECT number, at FROM kept ORDER BY number DESC LIMIT 1")
         state.last_kept, state.last_kept_at = last.fetchone() or (0, 0)
-        state.kept_by_minute = dict(
-            self._connection.execute(
-                "SELECT (until + 59) / 60, count(*) FROM kept WHERE until > ? GROUP BY 1",
-                (self.kept_expired(),),
-            )
+        rows = self._connection.execute(
+            "SELECT (until + 59) / 60, count(*), sum(length(payload)) FROM kept WHERE until > ? GROUP BY 1",
+            (self.kept_expired(),),
         )
+        state.kept_by_minute = {minute: r.Amount(messages, size) for minute, messages, size in rows}

@@ -6,7 +6,6 @@ It applies each record at once, so what it would give back can be looked at at a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +36,7 @@ class MemoryStore:
     def load(self) -> r.SavedState:
         for client_id, session in self.state.sessions.items():
             _outline(session, self.messages[client_id])
-        self.state.kept_by_minute = dict(Counter(kept.minute for kept in self.kept.values()))
+        self.state.kept_by_minute = r.amounts(self.kept.values())
         return self.state
 
     def load_messages(self, client_id: str) -> r.SavedMessages:

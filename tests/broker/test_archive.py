@@ -398,7 +398,7 @@ class ExpiryTests(ArchiveCase):
 
 
 class LimitTests(ArchiveCase):
-    """``max_kept_messages``"""
+    """``max_kept_messages`` and ``max_kept_bytes``"""
 
     limits = Limits(max_kept_messages=10)
 
@@ -415,6 +415,23 @@ class LimitTests(ArchiveCase):
         for _ in range(501):
             self.push()
         self.assertEqual(495, self.archive.count)
+
+    def test_bytes(self) -> None:
+        """Of all payloads together; a small one goes with those that are older than a large one."""
+        self.broker.limits = Limits(max_kept_bytes=1000)
+        for body in (b"x", b"y" * 600, b"z", b"w" * 600):
+            self.push("a", body)
+        self.assertEqual([b"z", b"w" * 600], self.said())
+        self.assertEqual((2, 601), (self.archive.count, self.archive.payload_bytes))
+        self.assertEqual(2, self.broker.counters.publish_dropped["archive_full"])
+
+    def test_bytes_that_are_over_do_not_count(self) -> None:
+        """They were counted off with their minute."""
+        self.broker.limits = Limits(max_kept_bytes=1000)
+        self.push("a", b"x" * 900, keep_s=30)
+        self.rig.clock.pump([1.0] * 130)
+        self.push("a", b"y" * 900)
+        self.assertEqual(([b"y" * 900], 900), (self.said(), self.archive.payload_bytes))
 
     def test_no_limit(self) -> None:
         """0 is none."""

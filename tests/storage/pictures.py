@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -38,11 +37,6 @@ def kept(message: Message) -> tuple[object, ...]:
 def in_archive(kept: r.Kept) -> tuple[object, ...]:
     """What a store must keep of something in the archive."""
     return kept.number, kept.id, kept.at, kept.until, kept.event, plain(kept.message)
-
-
-def by_minute(archive: Iterable[r.Kept]) -> dict[int, int]:
-    """How much of it is over when."""
-    return dict(Counter(kept.minute for kept in archive))
 
 
 def picture(

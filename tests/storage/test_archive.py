@@ -213,7 +213,8 @@ class SweepTests(SynchronousTestCase):
         self.disk.clock.advance(self.store.SWEEP_S)
         self.disk.kill(self.store)
         self.store = self.disk.open()
-        self.assertEqual({2: 1}, self.disk.state.kept_by_minute)
+        ((minute, amount),) = self.disk.state.kept_by_minute.items()
+        self.assertEqual((2, 1), (minute, amount.messages))
         self.assertEqual([2 * SWEEP + 11], self.found())
 
     def test_others_go_first(self) -> None:

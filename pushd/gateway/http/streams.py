@@ -233,11 +233,12 @@ class Stream(ABC):
         self._full = self._stuck = False
         self._go_on()
 
-    def stopProducing(self) -> None:
-        """It is gone; `_ended` is called, too."""
+    def stopProducing(self) -> None:  # noqa: B027  # nobody has to do anything: `_ended` is called, too
+        """It is gone."""
 
     # For those made from this
 
+    @abstractmethod
     def _begin(self) -> None:
         """Write what comes first, and find out whether the transport is full."""
 

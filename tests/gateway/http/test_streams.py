@@ -26,6 +26,9 @@ class Sheet(Stream):
     def close(self) -> None:
         self._ended()
 
+    def _begin(self) -> None:
+        """Paper takes all, and needs no heading."""
+
     def _put(self, data: bytes) -> None:
         self.written.append(data)
 
