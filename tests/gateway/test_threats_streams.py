@@ -35,6 +35,9 @@ class PipeStream(Stream):
     def _begin(self) -> None:
         self.pipe.registerProducer(self, True)
 
+    def close(self) -> None:
+        self._ended()
+
     def _put(self, data: bytes) -> None:
         self.pipe.write(data)
 
